@@ -12,13 +12,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import polars as pl
-import polars_hash as plh
+import polars_hash  # noqa: F401 - gives every expression its ``nchash``
+
+
+def text_key(text: pl.Expr) -> pl.Expr:
+    """``xxh3_64`` of a String expression, as UInt64; null stays null."""
+    key: pl.Expr = text.nchash.xxh3_64()  # type: ignore[attr-defined] # see the import
+    return key
 
 
 def string_key(column: str) -> pl.Expr:
     """``xxh3_64`` of a String column, as UInt64; null stays null."""
-    key: pl.Expr = plh.col(column).nchash.xxh3_64()
-    return key
+    return text_key(pl.col(column))
 
 
 def user_key() -> pl.Expr:

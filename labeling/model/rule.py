@@ -97,6 +97,11 @@ class LabelRule:
 
     # ---- what the definition amounts to -------------------------------------------------------
 
+    @property
+    def key(self) -> str:
+        """``name@version``: how people and frames name the rule."""
+        return f"{self.name}@{self.version}"
+
     @cached_property
     def bound(self) -> Window:
         """The window as a value."""
@@ -191,7 +196,7 @@ class LabelRule:
 
     def __repr__(self) -> str:
         """Name, version and digest."""
-        return f"LabelRule({self.name}@{self.version} {self.digest})"
+        return f"LabelRule({self.key} {self.digest})"
 
 
 def _columns_of(n: Node) -> tuple[str, ...]:

@@ -199,8 +199,8 @@ def _check_label(
         if isinstance(n, Measure):
             for selector in n.events():
                 _check_where(rule, selector, where, schema)
-        if isinstance(n, Dwell) and len({s.match for s in n.events()}) > 1:
-            _fail(rule, f"{where}: start, heartbeat and end of a dwell share one match")
+            if len({rule.lane(s) for s in n.events()}) > 1:
+                _fail(rule, f"{where}: the events of one measure share one match; give them the same")
 
 
 def label_types(rule: LabelRule) -> dict[str, pl.DataType]:

@@ -17,6 +17,8 @@ import polars as pl
 
 from labeling.errors import RuleError
 from labeling.model.event import TS
+from labeling.model.rule import LabelRule
+from labeling.model.window import Duration
 
 ROW_KEY: Final = ("user_id", "anchor_ts", "anchor_id")
 ROW_KEY_SCHEMA: Final[Mapping[str, pl.DataType]] = {
@@ -91,3 +93,16 @@ class RuleTable:
     def schema(self) -> dict[str, pl.DataType]:
         """Key and value columns, in the table's order."""
         return {**ROW_KEY_SCHEMA, **self.values}
+
+
+def table_of(rule: LabelRule) -> RuleTable:
+    """The table that a label rule's rows go to."""
+    window_ms = rule.bound.ms if isinstance(rule.bound, Duration) else None
+    return RuleTable(
+        name=rule.name,
+        version=rule.version,
+        digest=rule.digest,
+        values=rule.value_schema,
+        money=frozenset(rule.money),
+        window_ms=window_ms,
+    )

@@ -1,0 +1,151 @@
+"""``labeling golden``: run golden cases in every drive, accept one by name, cut a new one.
+
+Always holds: the last line counts cases, drives and failures; the exit status is 1 where anything
+failed. Nothing is written but the expectation of a case named by ``--accept``, and by ``new`` the
+folder of a case that was not there.
+
+Not promised: that a case which passes is right. It is what somebody wrote or accepted.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from labeling.model.rule import LabelRule
+    from labeling.testing.drives import Drive
+    from labeling.testing.golden_case import Place
+
+_CONFIG = click.option("--config", type=click.Path(path_type=Path), help="labeling.toml to use.")
+
+
+class _RunByDefault(click.Group):
+    """A group in which anything but a subcommand's name is for ``run``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put ``run`` before what names no subcommand and asks for no help."""
+        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group("golden", cls=_RunByDefault)
+def command() -> None:
+    r"""Golden cases: events in arrival order beside the rows that they must end as.
+
+    `labeling golden [PATH]` runs those of a fixtures folder, of one rule in it, or one case.
+
+    \b
+    Example:
+      labeling golden
+      labeling golden fixtures/note_labels/two_clicks
+      labeling golden --accept two_clicks
+      labeling golden new two_clicks --rule note_labels --user u77 \
+        --from 2026-11-20T10:00 --to 2026-11-20T10:40
+    """
+
+
+@command.command("run")
+@click.argument("path", required=False, type=click.Path(path_type=Path, exists=True))
+@click.option("--accept", "names", multiple=True, metavar="NAME", help="Rewrite what NAME expects.")
+@_CONFIG
+@click.pass_context
+def run(ctx: click.Context, path: Path | None, names: tuple[str, ...], config: Path | None) -> None:
+    """Run the cases under PATH (default: the project's fixtures) in every drive."""
+    from labeling.testing.golden_case import places
+    from labeling.testing.golden_run import accept, named
+
+    fixtures, rules = _project(path, config)
+    every = places(fixtures, rules)
+    for place in [named(every, name) for name in names]:
+        click.echo(accept(place, rules))
+    inside = (path or fixtures).resolve()
+    asked = [p for p in every if inside in (p.path, *p.path.parents)]
+    drives = _drives()
+    failed = sum(_run_case(place, rules, drives) for place in asked)
+    if not asked:
+        click.echo(f"{inside}: no golden case here", err=True)
+    click.echo(f"{len(asked)} cases, {len(drives)} drives, {failed} failed")
+    ctx.exit(1 if failed or not asked else 0)
+
+
+def _project(path: Path | None, config: Path | None) -> tuple[Path, tuple[LabelRule, ...]]:
+    """The fixtures folder, absolute, and the rules of the configuration beside it."""
+    from labeling.config import find_config, load_config, load_rules
+
+    start = path.resolve() if path else None
+    found = load_config(config or find_config(start))
+    fixtures = found.folder / "fixtures"
+    if start is not None and fixtures not in (start, *start.parents):
+        fixtures = next((p for p in (start, *start.parents) if p.name == "fixtures"), start)
+    if not fixtures.is_dir():
+        raise click.UsageError(
+            f"{fixtures}: no such folder; name the fixtures, or make a case there"
+        )
+    return fixtures, load_rules(found)
+
+
+def _drives() -> tuple[Drive, ...]:
+    from labeling.testing.drives import DRIVES
+
+    return DRIVES
+
+
+def _run_case(place: Place, rules: tuple[LabelRule, ...], drives: tuple[Drive, ...]) -> bool:
+    """Whether the case failed; it is said how, once."""
+    from labeling.errors import LabelingError
+    from labeling.testing.golden_case import load
+    from labeling.testing.golden_run import check
+
+    said: Any = place.problem
+    try:
+        case = None if said else load(place.path, rules)
+        failures = (check(case, drive) for drive in drives) if case else iter(())
+        said = said or next((f for f in failures if f is not None), None)
+    except LabelingError as error:
+        said = error
+    if said is None:
+        return False
+    click.echo(
+        f"FAILED {place.name}\n{said}"
+        if said is not place.problem
+        else f"FAILED {place.path}: {said}"
+    )
+    return True
+
+
+@command.command("new")
+@click.argument("name")
+@click.option("--rule", "rule_name", required=True, help="The rule that the case is about.")
+@click.option("--user", required=True, help="The user whose events are cut out.")
+@click.option("--from", "from_ts", required=True, help="First event time, ISO 8601, UTC.")
+@click.option("--to", "to_ts", required=True, help="Event time to stop before, ISO 8601, UTC.")
+@click.option("--why", default="", help="What the case is there to show.")
+@_CONFIG
+def new(
+    name: str, rule_name: str, user: str, from_ts: str, to_ts: str, why: str, config: Path | None
+) -> None:
+    """Cut case NAME out of the archive, ids replaced; its rows are left to be accepted.
+
+    Times without an offset are UTC; --from is inclusive, --to is not.
+    """
+    from labeling.cli.golden_source import archived_events, named_rule, utc_time
+    from labeling.config import find_config, load_config, load_rules
+    from labeling.testing.golden_cut import write_case
+
+    found = load_config(config or find_config())
+    rule = named_rule(load_rules(found), rule_name)
+    folder = found.folder / "fixtures" / rule.name / name
+    events = archived_events(
+        found, rule, user, utc_time("--from", from_ts), utc_time("--to", to_ts)
+    )
+    write_case(folder, rule, events, lateness=f"{found.lateness_ms}ms", why=why)
+    click.echo(f"wrote case.toml and events.txt into {folder}")
+    if not why:
+        click.echo("say in case.toml why the case exists; until then it fails")
+    click.echo(
+        f"then accept its rows: pytest --accept {name}   (or labeling golden --accept {name})"
+    )

@@ -1,0 +1,79 @@
+"""Where `labeling golden new` finds its events: the archive, read as replay would read it.
+
+Always holds: only files that the store names are read; events come in the order in which they
+were archived, each identity once, the first.
+
+Not promised: more of the order of arrival than the archive kept (commit, partition, offset,
+place in the record).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import polars as pl
+
+from labeling.config import Config
+from labeling.errors import ConfigError, DataError
+from labeling.io.archive import Archive
+from labeling.io.store import Store
+from labeling.model.event import IDENTITY
+from labeling.model.rule import LabelRule
+
+_ARRIVED: Final = ("archived", "source", "topic", "partition", "offset", "index")
+
+
+def archived_events(
+    config: Config, rule: LabelRule, user: str, from_ts: datetime, to_ts: datetime
+) -> pl.DataFrame:
+    """The archived events of one user in ``[from_ts, to_ts)``: the rule's ``event_schema``.
+
+    Raises:
+        DataError: there is none.
+        StoreError: no store, or another process writes it.
+    """
+    columns = list(rule.event_schema)
+    with Store.open(config.store, read_only=True) as store:
+        files = store.files(from_ts, to_ts)
+        archive = Archive(config.archive, config.columns)
+        read = archive.scan(files, [*columns, *_ARRIVED], from_ts=from_ts, to_ts=to_ts)
+        with archive.damage_explained(files):
+            events = read.filter(pl.col("user_id") == user).collect()
+    if events.is_empty():
+        raise DataError(
+            f"the archive has no event of user {user!r} from {from_ts:%Y-%m-%dT%H:%M:%S} to "
+            f"{to_ts:%Y-%m-%dT%H:%M:%S} UTC"
+        )
+    arrived = events.sort(*_ARRIVED, "event_ts", "event_id", maintain_order=True)
+    return arrived.unique(list(IDENTITY), keep="first", maintain_order=True).select(columns)
+
+
+def named_rule(rules: Sequence[LabelRule], name: str) -> LabelRule:
+    """The rule ``name``, or ``name@version`` where there are several.
+
+    Raises:
+        ConfigError: none, or several.
+    """
+    fit = [rule for rule in rules if name in (rule.name, rule.key)]
+    if len(fit) != 1:
+        known = ", ".join(rule.key for rule in rules)
+        raise ConfigError(
+            f"--rule {name}: {'several' if fit else 'none'} of this name; one of {known}"
+        )
+    return fit[0]
+
+
+def utc_time(option: str, text: str) -> datetime:
+    """A time in UTC, whole milliseconds; without an offset it is UTC already.
+
+    Raises:
+        ConfigError: not ISO 8601.
+    """
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(f"{option} {text!r}: write a time such as 2026-11-20T10:05:00") from error
+    when = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+    return when - timedelta(microseconds=when.microsecond % 1000)

@@ -1,0 +1,43 @@
+"""``labeling sql``: one read-only question to the store.
+
+Always holds: nothing is changed; a statement that is not a question is refused; several of these
+may run at once while nothing writes.
+
+Not promised: an answer while another process writes the store. The message says which does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from labeling.cli.output import FORMATS, emit
+
+
+@click.command("sql")
+@click.argument("statement")
+@click.option("--format", "form", type=click.Choice(FORMATS), help="Default: table, or by --out.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
+@click.option("--config", type=click.Path(path_type=Path), help="labeling.toml to use.")
+@click.option("--store", type=click.Path(path_type=Path), help="A store file, without a config.")
+def command(
+    statement: str, form: str | None, out: Path | None, config: Path | None, store: Path | None
+) -> None:
+    """Ask the store one question in SQL (DuckDB's), as in
+
+        labeling sql 'select clicked, count(*) from note_labels group by all'
+
+    Tables and views are listed by `labeling sql 'show tables'`; docs/store.md tells what they
+    hold. STATEMENT `-` is read from standard input.
+    """
+    from labeling.config import find_config, load_config
+    from labeling.io.store import Store
+
+    if statement == "-":
+        statement = click.get_text_stream("stdin").read()
+    path = store or load_config(config or find_config()).store
+    with Store.open(path, read_only=True) as opened:
+        answer = opened.query(statement)
+    suffix = out.suffix.lstrip(".") if out else ""
+    emit(answer, form or (suffix if suffix in FORMATS else "table"), out)

@@ -1,0 +1,182 @@
+"""``labeling.toml`` as a frozen value, and where to find it.
+
+Always holds: a ``Config`` that was made is complete: every path is absolute, every duration is
+in ms, every mapping was checked against the columns; unknown keys are refused with the nearest
+known one.
+
+Not promised: that the files, the store or the rules exist. Reading them says so.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import polars as pl
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+
+from labeling.config.hints import Table, explain, nearest
+from labeling.config.mapcheck import check_source
+from labeling.config.shape import record_shape
+from labeling.config.source import DurationMs, SourceConfig, _list, known_timezone
+from labeling.errors import ConfigError
+from labeling.model.event import event_schema
+from labeling.model.window import duration_ms
+
+FILE_NAME: Final = "labeling.toml"
+_BYTES: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?")
+
+
+def size_bytes(text: str) -> int:
+    """Bytes of a size such as ``"4GB"``, ``"512MiB"`` or ``"1.5G"``.
+
+    Raises:
+        ValueError: not a positive number with an optional unit.
+
+    >>> size_bytes("4GB"), size_bytes("1KiB")
+    (4000000000, 1024)
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None or float(match[1]) == 0:
+        raise ValueError(f"size {text!r}: write a number and a unit, such as '4GB' or '512MiB'")
+    if match[3] and not match[2]:
+        raise ValueError(f"size {text!r}: write 'KiB', 'MiB', 'GiB' or 'TiB'")
+    power = " KMGT".index(match[2]) if match[2] else 0
+    unit: int = 1024**power if match[3] else _BYTES[match[2]]
+    return int(float(match[1]) * unit)
+
+
+def _size(value: Any) -> Any:
+    return size_bytes(value) if isinstance(value, str) else value
+
+
+def _path(value: Any) -> Any:
+    return Path(value) if isinstance(value, str) else value
+
+
+def _keep(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError("write a duration such as '30d', or 'all'")  # noqa: TRY004 - pydantic
+    return None if value == "all" else duration_ms(value)
+
+
+class Config(Table):
+    """What ``labeling.toml`` says. Attributes ending in ``_ms`` are durations in ms.
+
+    ``path`` is the file itself; ``store`` and ``archive`` are absolute once loaded; ``columns``
+    maps declared columns to their types; ``retention`` maps a table to the ms it keeps, None for
+    all; ``memory_bytes`` bounds the blocks of a replay.
+    """
+
+    path: Path = Path(FILE_NAME)
+    rules: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] = "rules:RULES"
+    store: Annotated[Path, BeforeValidator(_path)] = Path("store.duckdb")
+    archive: Annotated[Path, BeforeValidator(_path)] = Path("archive")
+    lateness_ms: Annotated[DurationMs, Field(alias="lateness", ge=0)] = 10 * 60_000
+    max_clock_skew_ms: Annotated[DurationMs, Field(alias="max_clock_skew", ge=0)] = 5 * 60_000
+    hot_horizon_ms: Annotated[DurationMs, Field(alias="hot_horizon", ge=0)] = 2 * 3_600_000
+    memory_bytes: Annotated[int, BeforeValidator(_size), Field(alias="memory", ge=1)] = 4 * 10**9
+    report_timezone: str = "UTC"
+    columns: dict[str, str] = Field(default_factory=dict)
+    retention: dict[str, Annotated[int | None, BeforeValidator(_keep)]] = Field(
+        default_factory=dict
+    )
+    sources: Annotated[tuple[SourceConfig, ...], BeforeValidator(_list), Field(alias="source")] = ()
+
+    @classmethod
+    def file_keys(cls) -> list[str]:
+        """The keys as they are written in the file; ``path`` is ours."""
+        return [key for key in super().file_keys() if key != "path"]
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the file: what relative paths and ``rules`` are relative to."""
+        return self.path.parent
+
+    @field_validator("report_timezone")
+    @classmethod
+    def _timezone(cls, name: str) -> str:
+        return known_timezone(name)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Config:
+        schema = event_schema(self.columns)
+        seen: set[str] = set()
+        for source in self.sources:
+            if source.name in seen:
+                raise ValueError(f"[[source]] {source.name!r} is there twice; names are unique")
+            seen.add(source.name)
+            check_source(source, schema)
+            record_shape(source, schema)
+        return self
+
+    def event_schema(self) -> dict[str, pl.DataType]:
+        """The contract's columns followed by the declared ones."""
+        return event_schema(self.columns)
+
+    def source(self, name: str) -> SourceConfig:
+        """The source of that name.
+
+        Raises:
+            ConfigError: there is none; the message names the nearest.
+        """
+        for source in self.sources:
+            if source.name == name:
+                return source
+        known = [source.name for source in self.sources]
+        hint = nearest(name, known) if known else "; the file has no [[source]]"
+        raise ConfigError(f"{self.path}: no [[source]] named {name!r}{hint}")
+
+
+def parse_config(data: Mapping[str, Any], path: Path) -> Config:
+    """A configuration from the data of a TOML file at ``path`` (which is not read).
+
+    Raises:
+        ConfigError: names the file, the table and the key, and the fix.
+    """
+    try:
+        config = Config.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(explain(error, str(path), data)) from None
+    folder = path.parent
+    places = {"path": path, "store": folder / config.store, "archive": folder / config.archive}
+    return config.model_copy(update=places)
+
+
+def load_config(path: str | Path) -> Config:
+    """Read and check a configuration file.
+
+    Raises:
+        ConfigError: no such file, not TOML, or a configuration that makes no sense.
+    """
+    file = Path(path).resolve()
+    try:
+        data = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{file}: no such file; name one with --config, or run 'labeling init DIR'"
+        ) from None
+    except IsADirectoryError:
+        raise ConfigError(f"{file}: a folder; name the file {FILE_NAME} in it") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not TOML: {error}") from None
+    return parse_config(data, file)
+
+
+def find_config(start: str | Path | None = None) -> Path:
+    """The nearest ``labeling.toml`` in ``start`` (the working directory) or above it.
+
+    Raises:
+        ConfigError: there is none up to the root.
+    """
+    here = Path(start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / FILE_NAME).is_file():
+            return folder / FILE_NAME
+    raise ConfigError(
+        f"no {FILE_NAME} in {here} or above it; name one with --config, or run 'labeling init DIR'"
+    )

@@ -1,0 +1,118 @@
+"""Which event belongs to which anchor: clauses 1 to 10 of docs/semantics.md.
+
+Always holds: the assignment of an event depends on the candidates at or before it alone, hence not on
+the point at which anybody asks; an event with a reference is never guessed.
+
+Not promised: any order of pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from labeling.engine.compile import selects
+from labeling.engine.nearest import covering, lane_sorted, nearest
+from labeling.model.rule import LabelRule
+
+
+def candidates(rule: LabelRule, events: pl.DataFrame) -> pl.DataFrame:
+    """The events that the rule's ``anchor`` selects, among events that carry ``row``.
+
+    Returns:
+        ``row`` (UInt32), ``event_ts``, ``event_id``, the columns of all lanes and of the
+        reference, ``end_ts`` (end of the window, inclusive) and ``kept`` (Boolean: not a repeat,
+        hence an anchor).
+    """
+    columns = list(dict.fromkeys(("row", "event_ts", "event_id", *lane_columns(rule))))
+    found = events.filter(selects(rule.anchor)).select(columns)
+    found = found.with_columns(end_ts=rule.bound.end(pl.col("event_ts")))
+    if rule.repeat_within is None:
+        return found.with_columns(kept=pl.lit(value=True))
+    slim = found.select("row", "event_ts", "event_id", *rule.match)
+    run = lane_sorted(slim, rule.match, ("event_ts", "event_id"))
+    gap = pl.col("event_ts") - pl.col("event_ts").shift(1)
+    near = gap <= pl.duration(milliseconds=rule.repeat_ms)
+    repeats = run.filter((pl.col("key") == pl.col("key").shift(1)) & near)
+    return found.with_columns(kept=~pl.col("row").is_in(repeats["row"].implode()))
+
+
+def lane_columns(rule: LabelRule) -> tuple[str, ...]:
+    """Every column that the rule matches by, and its reference."""
+    names = [c for lane in rule.lanes for c in lane]
+    return tuple(dict.fromkeys((*names, *((rule.reference,) if rule.reference else ()))))
+
+
+def assign(
+    rule: LabelRule, lane: Sequence[str], found: pl.DataFrame, events: pl.DataFrame
+) -> pl.DataFrame:
+    """Pairs of events and anchors in one lane.
+
+    Args:
+        rule: whose reference and ``assign`` apply.
+        lane: match columns.
+        found: the candidates, as ``candidates`` returns them.
+        events: what is to be assigned, with ``row`` and the lane's and reference columns.
+
+    Returns:
+        ``row``, ``event_ts``, ``found`` (UInt32 row of the anchor, null where there is none),
+        ``expired`` (Boolean: one stands before, but its window is over) and ``referred``
+        (Boolean: settled by reference). Events with a null in a lane column are left out.
+    """
+    search = covering if rule.assign == "every" else nearest
+    if rule.reference is None:
+        return _with_flags(search(_together(lane, found, events), lane), referred=False)
+    named = pl.col(rule.reference).is_not_null()
+    by_reference = events.filter(named).with_columns(ref=pl.col(rule.reference))
+    columns = (*lane, "ref")
+    asks = pl.col("ref").eq_missing(pl.col(rule.reference))
+    referees = _together(columns, _referees(rule.reference, found), by_reference, asks)
+    referred = _with_flags(nearest(referees, columns), referred=True)
+    rest = events.filter(~named)
+    if rest.is_empty():
+        return referred
+    guessed = _with_flags(search(_together(lane, found, rest), lane), referred=False)
+    return pl.concat([referred, guessed.select(referred.columns)])
+
+
+def _with_flags(pairs: pl.DataFrame, *, referred: bool) -> pl.DataFrame:
+    """One shape for the results of both searches."""
+    if "expired" not in pairs.columns:
+        pairs = pairs.with_columns(expired=pl.lit(value=False))
+    return pairs.with_columns(referred=pl.lit(referred))
+
+
+def _referees(reference: str, found: pl.DataFrame) -> pl.DataFrame:
+    """Candidates once for each name that an event may call them by."""
+    by_id = found.with_columns(ref=pl.col("event_id"))
+    other = pl.col(reference).is_not_null() & (pl.col(reference) != pl.col("event_id"))
+    by_column = found.filter(other).with_columns(ref=pl.col(reference))
+    return pl.concat([by_id, by_column])
+
+
+def _together(
+    columns: Sequence[str],
+    found: pl.DataFrame,
+    events: pl.DataFrame,
+    asks: pl.Expr | None = None,
+) -> pl.DataFrame:
+    """Candidates and events as ``nearest`` wants them; an event that is both stands once.
+
+    ``asks`` tells which entry of a candidate with several names looks for another in its own name.
+    """
+    shape = [*columns, "row", "event_ts", "event_id"]
+    both = pl.col("row").is_in(events["row"].implode())
+    wants = both if asks is None else both & asks
+    heads = found.select(
+        *shape, "end_ts", kind=pl.lit(0, pl.UInt8), candidate="kept", wants=wants
+    )
+    alone = events.join(found.select("row"), on="row", how="anti")
+    tails = alone.select(
+        *shape,
+        end_ts=pl.lit(None, found.schema["end_ts"]),
+        kind=pl.lit(1, pl.UInt8),
+        candidate=pl.lit(value=False),
+        wants=pl.lit(value=True),
+    )
+    return pl.concat([heads, tails])

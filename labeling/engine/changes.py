@@ -1,0 +1,99 @@
+"""The one difference engine: what happened to rows, given what is stored.
+
+Always holds: ``apply(old, changes(old, new))`` holds exactly the rows of ``new`` for the keys that
+``new`` speaks of, and the others as they were; ``changes(x, x)`` is empty; applying twice equals once; a row that
+equals what is stored makes no change; revisions of a key count up from 1 without gaps, over a retraction
+too.
+
+Not promised: an opinion on keys that ``new`` does not name. A driver that returns a set whole
+names the keys that left it with ``present`` false.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import polars as pl
+
+KEYS: Final = ("user_id", "anchor_ts", "anchor_id")
+META: Final = ("point_ts", "reason", "present")
+_FIRST: Final = "first_of_key"
+
+
+def changes(stored: pl.DataFrame, rows: pl.DataFrame, keys: Sequence[str] = KEYS) -> pl.DataFrame:
+    """The changes that take stored rows to new ones.
+
+    Args:
+        stored: keys, values, ``revision`` (Int32) and ``present`` (Boolean: ``False`` for a key that was
+            retracted). No key twice.
+        rows: ``point_ts``, ``reason``, ``present``, keys and the same values. A key may stand at several points;
+            they follow one another by ``point_ts``.
+        keys: the columns that name a row.
+
+    Returns:
+        ``keys``, ``revision``, ``kind`` (``insert``, ``update`` or ``retract``), ``reason``, ``point_ts``,
+        ``old`` and ``new`` (Structs of the values; ``old`` null for an insert, ``new`` for a retraction),
+        sorted by ``(point_ts, keys)``.
+    """
+    values = [c for c in rows.columns if c not in (*keys, *META)]
+    line = _line_up(stored, rows, keys, values)
+    same_key = pl.all_horizontal(pl.col(k) == pl.col(k).shift(1) for k in keys).fill_null(value=False)
+    moved = line.with_columns(was=same_key & pl.col("present").shift(1), **{_FIRST: ~same_key})
+    equal = pl.all_horizontal(pl.col(v).eq_missing(pl.col(v).shift(1)) for v in values)
+    kind = (
+        pl.when(pl.col("present") & ~pl.col("was")).then(pl.lit("insert"))
+        .when(pl.col("was") & ~pl.col("present")).then(pl.lit("retract"))
+        .when(pl.col("was") & pl.col("present") & ~equal).then(pl.lit("update"))
+    )
+    told = moved.with_columns(
+        kind=pl.when("fresh").then(kind),
+        old=pl.when("was").then(pl.struct(pl.col(v).shift(1) for v in values)),
+        new=pl.when("present").then(pl.struct(values)),
+    )
+    run = pl.col(_FIRST).cum_sum()
+    count = pl.col("kind").is_not_null().cast(pl.Int32).cum_sum().over(run)
+    base = pl.col("revision").first().over(run)
+    told = told.with_columns(revision=(base + count).cast(pl.Int32)).drop_nulls("kind")
+    columns = (*keys, "revision", "kind", "reason", "point_ts", "old", "new")
+    return told.select(columns).sort("point_ts", *keys)
+
+
+def _line_up(
+    stored: pl.DataFrame, rows: pl.DataFrame, keys: Sequence[str], values: Sequence[str]
+) -> pl.DataFrame:
+    """What is stored and what is new, by key, each key's in the order in which it came to be."""
+    columns = [*keys, *values, "revision", "present", "point_ts", "reason", "fresh"]
+    before = stored.with_columns(
+        point_ts=pl.lit(None, rows.schema["point_ts"]),
+        reason=pl.lit(None, pl.String),
+        fresh=pl.lit(value=False),
+    )
+    after = rows.with_columns(revision=pl.lit(0, pl.Int32), fresh=pl.lit(value=True))
+    both = pl.concat([before.select(columns), after.select(columns)])
+    return both.sort(*keys, "fresh", "point_ts")
+
+
+def apply(stored: pl.DataFrame, changed: pl.DataFrame, keys: Sequence[str] = KEYS) -> pl.DataFrame:
+    """What is stored after changes.
+
+    Args:
+        stored: as for ``changes``.
+        changed: what ``changes`` returned; revisions that are stored already are skipped.
+        keys: the columns that name a row.
+
+    Returns:
+        The columns of ``stored``, sorted by ``keys``; a retracted key keeps its last revision, with
+        ``present`` false and null values.
+    """
+    values = [c for c in stored.columns if c not in (*keys, "revision", "present")]
+    fresh = changed.with_columns(pl.col("new").struct.field(v).alias(v) for v in values)
+    fresh = fresh.with_columns(present=pl.col("kind") != "retract").select(stored.columns)
+    both = pl.concat([stored, fresh]).sort(*keys, "revision")
+    return both.unique(keys, keep="last", maintain_order=True)
+
+
+def empty_stored(values: pl.Schema | dict[str, pl.DataType], keys: Sequence[str]) -> pl.DataFrame:
+    """A frame of stored rows with no row in it; ``values`` has the keys' types too."""
+    schema = {k: values[k] for k in keys} | {k: v for k, v in values.items() if k not in (*keys, *META)}
+    return pl.DataFrame(schema={**schema, "revision": pl.Int32(), "present": pl.Boolean()})

@@ -1,0 +1,153 @@
+"""What a rule means: rows of anchors at points, from a frame of events. The only place that knows.
+
+Always holds: the result is a function of the set of events and of the pairs asked for; not of the order
+of either, nor of events that share no group with them or lie out of reach. Rows come sorted by
+``(point_ts, anchor_ts, anchor_id, user_id)``. No events give no rows, of the same columns.
+
+Not promised: that the events suffice. Whoever asks gives every event with the group's columns within
+the rule's reach, each identity once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from labeling.engine.assign import assign, candidates
+from labeling.engine.compile import compile_node, selects
+from labeling.engine.dense import positions
+from labeling.engine.dwell import dwell, reported, view_events
+from labeling.engine.measures import NOTHING, measured, taken_by
+from labeling.model.event import TS
+from labeling.model.expr import AnchorColumn
+from labeling.model.rule import LabelRule
+from labeling.model.rule_checks import label_order
+from labeling.model.vocabulary import Aggregate, Dwell, Measure, ReportedDwell
+
+_ORDER = ("point_ts", "anchor_ts", "anchor_id", "user_id")
+
+
+def row_schema(rule: LabelRule) -> dict[str, pl.DataType]:
+    """The columns of what ``evaluate`` returns."""
+    return {"point_ts": TS, "present": pl.Boolean(), **rule.row_schema}
+
+
+def evaluate(rule: LabelRule, events: pl.DataFrame, asked: pl.DataFrame) -> pl.DataFrame:
+    """The rows of a rule at the points asked for.
+
+    Args:
+        rule: a label rule.
+        events: the columns that the rule reads (``rule.event_columns``), any order, no identity twice.
+        asked: rows of ``points(rule, events)``, none twice; ``row``, ``point`` and ``point_ts`` are read.
+
+    Returns:
+        ``point_ts``, ``present`` (``False``: a repeat, which has no row: its values are null), the key
+        ``user_id, anchor_ts, anchor_id``, carried columns and labels.
+
+    >>> from labeling import Event, LabelRule, happened
+    >>> from labeling.engine.points import points
+    >>> rule = LabelRule(name="r", anchor=Event("show"), match=("user_id",), window="1m",
+    ...                  labels={"clicked": happened("click")})
+    >>> none = pl.DataFrame(schema={c: rule.event_schema[c] for c in rule.event_columns})
+    >>> evaluate(rule, none, points(rule, none)).height
+    0
+    """
+    if asked.is_empty():
+        return pl.DataFrame(schema=row_schema(rule))
+    events = events.select(sorted(rule.event_columns)).with_row_index("row")
+    found = candidates(rule, events)
+    anchors = found.select(anchor="row", anchor_ts="event_ts", present="kept")
+    pairs = asked.select("point", "point_ts", anchor="row")
+    at = positions(anchors["anchor"], events.height).gather(pairs["anchor"])
+    pairs = pl.concat([pairs, anchors[at].drop("anchor")], how="horizontal").with_row_index("ask")
+    values = [
+        frame
+        for lane in rule.lanes
+        for frame in _lane_values(rule, lane, events, found, pairs.filter("present"))
+    ]
+    return _rows(rule, events, pairs, values)
+
+
+def _lane_values(
+    rule: LabelRule,
+    lane: Sequence[str],
+    events: pl.DataFrame,
+    found: pl.DataFrame,
+    pairs: pl.DataFrame,
+) -> list[pl.DataFrame]:
+    """Frames of ``ask`` and measures named ``m{index}``, for the measures of one lane."""
+    mine = {i: m for i, m in enumerate(rule.measures) if rule.lane(m.event) == lane}
+    if not mine:
+        return []
+    read = pl.any_horizontal(selects(e) for m in mine.values() for e in m.events())
+    wanted = events.filter(read)
+    assigned = assign(rule, lane, found, wanted).drop_nulls("found")
+    seen = _seen(events, assigned, pairs)
+    plain = {f"m{i}": m for i, m in mine.items() if not isinstance(m, Dwell | ReportedDwell)}
+    frames = measured(seen, plain)
+    for i, measure in mine.items():
+        if isinstance(measure, ReportedDwell):
+            frames.append(reported(measure, seen).rename({"dwell_ms": f"m{i}"}))
+        if isinstance(measure, Dwell):
+            starts = seen.filter(taken_by(measure.event))
+            took = dwell(measure, starts, view_events(measure, lane, wanted))
+            frames.append(took.rename({"dwell_ms": f"m{i}"}))
+    return frames
+
+
+def _seen(events: pl.DataFrame, assigned: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """Assigned events, once for each pair that sees them.
+
+    Returns:
+        The events' columns with ``ask``, ``delay_ms`` (since the anchor) and ``left_ms`` (until
+        the point).
+    """
+    each = []
+    for (_,), part in pairs.group_by("point", maintain_order=True):
+        at = positions(part["anchor"], events.height).gather(assigned["found"])
+        sees = pl.concat(
+            [assigned.select("row", "event_ts"), part.select("ask", "anchor_ts", "point_ts")[at]],
+            how="horizontal",
+        )
+        each.append(sees.filter(pl.col("event_ts") <= pl.col("point_ts")))
+    sees = pl.concat(each)
+    since = (pl.col("event_ts") - pl.col("anchor_ts")).dt.total_milliseconds()
+    left = (pl.col("point_ts") - pl.col("event_ts")).dt.total_milliseconds()
+    times = sees.select("ask", delay_ms=since, left_ms=left)
+    return pl.concat([events[sees["row"]], times], how="horizontal")
+
+
+def _rows(
+    rule: LabelRule, events: pl.DataFrame, pairs: pl.DataFrame, values: Sequence[pl.DataFrame]
+) -> pl.DataFrame:
+    """Keys, carried columns and labels of the pairs, sorted."""
+    anchors = {n.name for e in rule.labels.values() for n in e.walk() if isinstance(n, AnchorColumn)}
+    carried = [c for c in rule.carry if c in events.columns]
+    kept = dict.fromkeys(("user_id", "event_id", *carried))
+    columns = [*kept, *(pl.col(c).alias(f"anchor:{c}") for c in sorted(anchors))]
+    rows = [pairs.select("point_ts", "present", "anchor_ts"), events.select(columns)[pairs["anchor"]]]
+    for frame in values:
+        at = positions(frame["ask"], pairs.height)
+        rows.append(frame.drop("ask")[at])
+    wide = pl.concat(rows, how="horizontal").with_columns(
+        _default(i, m) for i, m in enumerate(rule.measures)
+    )
+    names = {id(m): f"m{i}" for i, m in enumerate(rule.measures)}
+    for name in label_order(rule):
+        value = compile_node(rule.labels[name], names).cast(rule.label_schema[name])
+        wide = wide.with_columns(value.alias(name))
+    absent = [pl.when("present").then(pl.col(c)).alias(c) for c in rule.value_schema]
+    wide = wide.rename({"event_id": "anchor_id"})
+    if not pairs["present"].all():
+        wide = wide.with_columns(absent)
+    return wide.select(row_schema(rule).keys()).sort(_ORDER)
+
+
+def _default(index: int, measure: Measure) -> pl.Expr:
+    """The measure's column, with what it is where there were no events."""
+    value = pl.col(f"m{index}")
+    if isinstance(measure, Aggregate) and measure.dtype == pl.Boolean():
+        return value.fill_null(value=False)
+    nothing = NOTHING.get(type(measure))
+    return value if nothing is None else value.fill_null(nothing)

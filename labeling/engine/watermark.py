@@ -1,0 +1,159 @@
+"""How far event time has come: of partitions, of sources, of rules.
+
+Always holds: a watermark never goes back; it is a function of the items and of the order in which each partition's
+came, and of nothing else; a source's is never below that of a rule that it can feed, nor, while
+all its partitions are idle, below the lowest of the sources that are not.
+
+Not promised: that an event at or above the watermark has not been seen: it says only that every event
+below it has been read, as far as ``max_disorder`` and idleness allow to know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import polars as pl
+
+from labeling.model.rule import LabelRule
+
+#: Nothing read yet, and everything there will be: epoch milliseconds beyond any event's.
+NEVER: Final = -(2**62)
+FOREVER: Final = 2**62
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where events come from, as far as time is concerned.
+
+    Args:
+        name: as in the configuration.
+        max_disorder_ms: how much earlier than the highest seen an event of one partition may be.
+        partitions: their names.
+        event_types: what it can carry; ``None`` for anything.
+    """
+
+    name: str
+    max_disorder_ms: int
+    partitions: tuple[str, ...]
+    event_types: frozenset[str] | None = None
+
+    def feeds(self, types: Iterable[str]) -> bool:
+        """Whether it can carry any of the types."""
+        return self.event_types is None or not self.event_types.isdisjoint(types)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One batch of one partition, or the part of it that belongs to one shard.
+
+    Args:
+        source: the source's name.
+        partition: the partition's.
+        events: in the order of the partition.
+        max_ts_ms: the highest ``event_ts`` of the whole batch, before sharding; ``None`` if it has none.
+        idle: the partition has been read to the broker's end and counts as idle from here on.
+        ended: nothing will follow: its mark is ``FOREVER``.
+    """
+
+    source: str
+    partition: str
+    events: pl.DataFrame
+    max_ts_ms: int | None
+    idle: bool = False
+    ended: bool = False
+
+
+@dataclass(frozen=True)
+class Watermarks:
+    """The marks of all partitions, and what follows from them.
+
+    ``marks`` and ``idle`` are by (source, partition); ``sources`` and ``rules`` hold ``F`` by name and by
+    rule key, in epoch milliseconds.
+    """
+
+    specs: tuple[Source, ...]
+    reads: Mapping[str, frozenset[str]]
+    marks: Mapping[tuple[str, str], int]
+    idle: frozenset[tuple[str, str]]
+    sources: Mapping[str, int]
+    rules: Mapping[str, int]
+
+    @staticmethod
+    def start(sources: Sequence[Source], rules: Sequence[LabelRule]) -> Watermarks:
+        """Before anything was read: all at ``NEVER``."""
+        return Watermarks(
+            specs=tuple(sources),
+            reads={r.key: r.event_types for r in rules},
+            marks={(s.name, p): NEVER for s in sources for p in s.partitions},
+            idle=frozenset(),
+            sources={s.name: NEVER for s in sources},
+            rules={r.key: NEVER for r in rules},
+        )
+
+    def of_source(self, name: str) -> int:
+        """``F`` of a source, epoch ms."""
+        return self.sources[name]
+
+    def of_rule(self, rule: LabelRule) -> int:
+        """``F`` of a rule, epoch ms: a point is passed when it is below."""
+        return self.rules[rule.key]
+
+    def judge(self, item: Item, lateness_ms: int) -> tuple[Watermarks, pl.DataFrame]:
+        """The item's events as on time, late or too late, and the watermarks after it.
+
+        Each is judged by ``F`` of its source as it stood before the item: below ``F - lateness_ms`` is too
+        late, else below ``F`` late.
+
+        Returns:
+            The new watermarks, and the events with ``arrival`` (String).
+        """
+        now = self.of_source(item.source)
+        at = pl.col("event_ts").dt.epoch("ms")
+        arrival = (
+            pl.when(at < now - lateness_ms)
+            .then(pl.lit("too_late"))
+            .when(at < now)
+            .then(pl.lit("late"))
+            .otherwise(pl.lit("on_time"))
+        )
+        return self.after(item), item.events.with_columns(arrival=arrival)
+
+    def after(self, item: Item) -> Watermarks:
+        """The watermarks once the item has been read."""
+        key = (item.source, item.partition)
+        spec = next(s for s in self.specs if s.name == item.source)
+        mark = self.marks.get(key, NEVER)
+        if item.max_ts_ms is not None:
+            mark = max(mark, item.max_ts_ms - spec.max_disorder_ms)
+        if item.ended:
+            mark = FOREVER
+        idle = self.idle | {key} if item.idle else self.idle - {key}
+        return replace(self, marks={**self.marks, key: mark}, idle=idle)._settled()
+
+    def _settled(self) -> Watermarks:
+        """``F`` of sources and rules from marks and idleness."""
+        raw = {s.name: self._lowest(s) for s in self.specs}
+        live = {name: mark for name, mark in raw.items() if mark is not None}
+        rules = dict(self.rules)
+        for key, types in self.reads.items():
+            feeding = [live[s.name] for s in self.specs if s.name in live and s.feeds(types)]
+            rules[key] = max(rules[key], min(feeding, default=NEVER))
+        sources = dict(self.sources)
+        floor = min(live.values(), default=NEVER)
+        for spec in self.specs:
+            fed = [rules[key] for key, types in self.reads.items() if spec.feeds(types)]
+            own = live.get(spec.name, floor)
+            sources[spec.name] = max(sources[spec.name], own, *fed, NEVER)
+        return replace(self, sources=sources, rules=rules)
+
+    def _lowest(self, spec: Source) -> int | None:
+        """The lowest mark of the partitions that are not idle; ``None`` where all are."""
+        marks = [m for (s, p), m in self.marks.items() if s == spec.name and (s, p) not in self.idle]
+        return min(marks, default=None)
+
+    @property
+    def lowest_source(self) -> int:
+        """The lowest ``F`` of all sources: identities older than this less lateness are forgotten."""
+        return min(self.sources.values(), default=NEVER)

@@ -1,0 +1,343 @@
+"""The archive: every event that was taken in, as Parquet by hour of event time.
+
+Always holds: a file appears under its name whole and on disk, or not at all (temporary name,
+fsync, rename, fsync of the folder), and is never changed afterwards. Its rows are sorted by
+``(user_key, event_ts, event_id)`` in row groups of 65,536, so that a range of users reads only
+the groups that hold it. What is read has exactly the contract's and the declared types; a
+column that a file does not have yet is null, one that is no longer declared is left out.
+
+Not promised: that a file in the folder belongs to the archive. The store's ``archive_files``
+says which do, and every reader is given a list of them. Nor that a flipped bit inside a page is
+found; a file that is missing, of another size or unreadable is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from labeling.errors import DataError
+from labeling.model.event import ORIGIN_SCHEMA, event_schema
+
+ROW_GROUP: Final = 65_536
+SORTED_BY: Final = ("user_key", "event_ts", "event_id")
+_HOUR_MS: Final = 3_600_000
+_USER_KEYS: Final = 2**64
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveFile:
+    """One file of the archive, as the store's ``archive_files`` lists it.
+
+    Times are UTC; ``min_*`` and ``max_*`` are inclusive; ``name`` is relative to the archive's
+    folder; ``hour`` is null for a file of several hours (``kind`` ``tail``).
+    """
+
+    name: str
+    kind: str
+    hour: datetime | None
+    source: str | None
+    min_ts: datetime
+    max_ts: datetime
+    min_user_key: int
+    max_user_key: int
+    rows: int
+    bytes: int
+    max_archived: int
+    schema_digest: str
+
+    def touches(
+        self, from_ts: datetime | None, to_ts: datetime | None, user_keys: tuple[int, int] | None
+    ) -> bool:
+        """Whether the file can hold an event of ``[from_ts, to_ts)`` and of these users."""
+        return (
+            (from_ts is None or self.max_ts >= from_ts)
+            and (to_ts is None or self.min_ts < to_ts)
+            and (
+                user_keys is None
+                or (self.max_user_key >= user_keys[0] and self.min_user_key <= user_keys[1])
+            )
+        )
+
+
+def archive_schema(extra: Mapping[str, str] | None = None) -> dict[str, pl.DataType]:
+    """Columns of an archive file: ``user_key``, the contract, declared columns, the origin."""
+    return {"user_key": pl.UInt64(), **event_schema(extra), **ORIGIN_SCHEMA}
+
+
+def hour_of(column: str = "event_ts") -> pl.Expr:
+    """The hour that a time lies in, as hours since 1970 (Int64)."""
+    return pl.col(column).dt.timestamp("ms").floordiv(_HOUR_MS)
+
+
+def hour_start(hour: int) -> datetime:
+    """The start of an hour counted since 1970, UTC.
+
+    >>> hour_start(0).isoformat()
+    '1970-01-01T00:00:00+00:00'
+    """
+    return datetime.fromtimestamp(hour * 3600, UTC)
+
+
+def hour_folder(hour: datetime) -> str:
+    """Folder of an hour, relative to the archive.
+
+    >>> hour_folder(datetime(2026, 11, 20, 9, tzinfo=UTC))
+    'dt=2026-11-20/hour=09'
+    """
+    return hour.astimezone(UTC).strftime("dt=%Y-%m-%d/hour=%H")
+
+
+def user_bucket(bucket: int, buckets: int) -> tuple[int, int]:
+    """The inclusive range of user keys of one of ``buckets`` equal parts, counted from 0.
+
+    >>> user_bucket(1, 2) == (2**63, 2**64 - 1)
+    True
+    """
+    return _USER_KEYS * bucket // buckets, _USER_KEYS * (bucket + 1) // buckets - 1
+
+
+def schema_digest(schema: Mapping[str, pl.DataType]) -> str:
+    """16 hex digits of column names and types, in order."""
+    text = ",".join(f"{name}:{dtype}" for name, dtype in schema.items())
+    return blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A folder of archive files and the declared columns by which they are read.
+
+    Args:
+        root: the folder; made when first written.
+        extra: declared columns, as in ``[columns]`` of the configuration.
+    """
+
+    root: Path
+    extra: Mapping[str, str]
+
+    @property
+    def schema(self) -> dict[str, pl.DataType]:
+        """Columns and types of everything read or written."""
+        return archive_schema(self.extra)
+
+    def write(
+        self, frame: pl.DataFrame, hour: datetime, stem: str, *, kind: str, source: str | None
+    ) -> ArchiveFile:
+        """Write one file of one hour, durably, and say what the store must know about it.
+
+        Args:
+            frame: at least one row; columns of ``schema`` (further ones are kept), sorted by
+                ``SORTED_BY``; ``event_ts`` within the hour.
+            hour: its start, UTC.
+            stem: file name without folder and ending, never used before.
+            kind: ``import`` or ``hour``.
+            source: the source of all rows, None for several.
+
+        Raises:
+            DataError: the disk refuses; nothing is left under the final name.
+        """
+        name = f"{hour_folder(hour)}/{stem}.parquet"
+        size = _write_durably(frame, self.root / name)
+        edges = frame.select(
+            low=pl.col("event_ts").min(),
+            high=pl.col("event_ts").max(),
+            last=pl.col("archived").max(),
+        ).row(0)
+        users = frame["user_key"]
+        return ArchiveFile(
+            name=name,
+            kind=kind,
+            hour=hour,
+            source=source,
+            min_ts=edges[0],
+            max_ts=edges[1],
+            min_user_key=users[0],
+            max_user_key=users[-1],
+            rows=frame.height,
+            bytes=size,
+            max_archived=edges[2],
+            schema_digest=schema_digest(dict(frame.schema)),
+        )
+
+    def scan(
+        self,
+        files: Sequence[ArchiveFile],
+        columns: Sequence[str] | None = None,
+        *,
+        from_ts: datetime | None = None,
+        to_ts: datetime | None = None,
+        user_keys: tuple[int, int] | None = None,
+    ) -> pl.LazyFrame:
+        """Events of the files, lazily; row order is not promised.
+
+        Args:
+            files: from the store; those that cannot hold what is asked for are not opened.
+            columns: of ``schema``; None for all.
+            from_ts: events at or after it.
+            to_ts: events before it.
+            user_keys: lowest and highest ``user_key``, both inclusive (see ``user_bucket``).
+
+        Raises:
+            DataError: a file that is to be read is missing or not of its registered size.
+        """
+        wanted = [f for f in files if f.touches(from_ts, to_ts, user_keys)]
+        schema = self.schema
+        names = list(schema) if columns is None else list(columns)
+        if not wanted:
+            return pl.LazyFrame(schema={name: schema[name] for name in names})
+        for file in wanted:
+            self._check_size(file)
+        lazy = pl.scan_parquet(
+            [self.root / f.name for f in wanted],
+            schema=schema,
+            missing_columns="insert",
+            extra_columns="ignore",
+            hive_partitioning=False,
+            glob=False,
+        )
+        return lazy.filter(*_bounds(wanted, from_ts, to_ts, user_keys)).select(names)
+
+    def read(
+        self,
+        files: Sequence[ArchiveFile],
+        columns: Sequence[str] | None = None,
+        *,
+        from_ts: datetime | None = None,
+        to_ts: datetime | None = None,
+        user_keys: tuple[int, int] | None = None,
+    ) -> pl.DataFrame:
+        """Like ``scan``, read at once; row order is not promised.
+
+        Raises:
+            DataError: a file is missing or damaged; the message names it and the fix.
+        """
+        lazy = self.scan(files, columns, from_ts=from_ts, to_ts=to_ts, user_keys=user_keys)
+        with self.damage_explained(files):
+            return lazy.collect()
+
+    @contextmanager
+    def damage_explained(self, files: Sequence[ArchiveFile]) -> Iterator[None]:
+        """Turn a failed read of some of ``files`` into a DataError that names the file."""
+        try:
+            yield
+        except (pl.exceptions.PolarsError, OSError) as error:
+            for file in files:
+                self._check_size(file)
+                try:
+                    _probe(self.root / file.name)
+                except (pl.exceptions.PolarsError, OSError) as found:
+                    raise DataError(self._advice(file, str(found).splitlines()[0])) from found
+            raise
+
+    def merge(self, files: Sequence[ArchiveFile], stem: str) -> ArchiveFile:
+        """Write the events of several files of one hour into one new file.
+
+        Columns that are no longer declared stay in it. The old files remain until ``remove``.
+
+        Raises:
+            DataError: a file is missing or damaged, or the disk refuses.
+        """
+        for file in files:
+            self._check_size(file)
+        with self.damage_explained(files):
+            parts = [pl.read_parquet(self.root / f.name, hive_partitioning=False) for f in files]
+        frame = pl.concat(parts, how="diagonal").sort(SORTED_BY)
+        hour = files[0].hour
+        if hour is None:
+            raise ValueError("a file of several hours cannot be merged into an hour")
+        sources = {f.source for f in files}
+        source = sources.pop() if len(sources) == 1 else None
+        return self.write(frame, hour, stem, kind="hour", source=source)
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Delete files that the store no longer names; one already gone is no error."""
+        for name in names:
+            (self.root / name).unlink(missing_ok=True)
+
+    def _check_size(self, file: ArchiveFile) -> None:
+        path = self.root / file.name
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError as error:
+            raise DataError(self._advice(file, "it is missing")) from error
+        if size != file.bytes:
+            raise DataError(self._advice(file, f"it has {size} bytes instead of {file.bytes}"))
+
+    def _advice(self, file: ArchiveFile, what: str) -> str:
+        where = f" (source {file.source})" if file.source else ""
+        return (
+            f"archive file {self.root / file.name}: {what}. Restore it from a backup; or, to do "
+            f"without its {file.rows} events, run `labeling import --forget {file.name}` and "
+            f"import that hour's input again{where}"
+        )
+
+
+def _bounds(
+    files: Sequence[ArchiveFile],
+    from_ts: datetime | None,
+    to_ts: datetime | None,
+    user_keys: tuple[int, int] | None,
+) -> list[pl.Expr]:
+    """The conditions that do not hold for whole files anyway."""
+    conditions = []
+    if from_ts is not None and any(f.min_ts < from_ts for f in files):
+        conditions.append(pl.col("event_ts") >= from_ts)
+    if to_ts is not None and any(f.max_ts >= to_ts for f in files):
+        conditions.append(pl.col("event_ts") < to_ts)
+    if user_keys is not None:
+        low, high = (pl.lit(k, dtype=pl.UInt64) for k in user_keys)
+        conditions.append(pl.col("user_key").is_between(low, high))
+    return conditions
+
+
+def _probe(path: Path) -> None:
+    """Read every page of a file and keep nothing."""
+    pl.read_parquet(path, hive_partitioning=False, glob=False)
+
+
+def _write_durably(frame: pl.DataFrame, path: Path) -> int:
+    """Write Parquet so that after return it is on disk under ``path``; its size in bytes."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        _make_folder(path.parent)
+        frame.write_parquet(
+            temporary,
+            compression="zstd",
+            compression_level=1,
+            statistics=True,
+            row_group_size=ROW_GROUP,
+        )
+        _sync(temporary)
+        temporary.rename(path)
+        _sync(path.parent)
+    except (OSError, pl.exceptions.ComputeError) as error:
+        temporary.unlink(missing_ok=True)
+        raise DataError(
+            f"archive file {path} could not be written: {str(error).splitlines()[0]}; free some "
+            "space or fix the folder's permissions and run this again"
+        ) from error
+    return path.stat().st_size
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and the missing ones above it, each durably."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync(folder.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,230 @@
+"""Batches of records into events and rejects, the same way whatever they came from.
+
+Always holds: a batch never fails for what is in it; every record gives events, rejects, or
+nothing where the mapping asks for nothing of it, and ``records`` counts them all; a record that
+cannot be opened is one reject. What a record gives depends on its own bytes, position and clock.
+
+Not promised: order beyond that of the batch; that repeats are found. Nothing here reads a clock:
+the caller gives the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import msgspec
+import polars as pl
+
+from labeling.config.source import SourceConfig
+from labeling.io.decode_json import JsonReader
+from labeling.io.mapping import Mapper
+from labeling.io.mapping_issues import FAULT_SCHEMA, Clock
+from labeling.io.mapping_view import Records
+from labeling.model.event import TS
+from labeling.model.reject import POSITION_SCHEMA, RAW_LIMIT, REJECT_SCHEMA
+
+
+@dataclass(frozen=True)
+class RecordBatch:
+    """Records as bytes.
+
+    Attributes:
+        payloads: one per record; None is a tombstone.
+        positions: ``POSITION_SCHEMA``, one row per record.
+        broker_clock: ``broker_ts`` is the time of the append (LogAppendTime), and the clock.
+    """
+
+    payloads: Sequence[bytes | None]
+    positions: pl.DataFrame
+    broker_clock: bool = False
+
+
+@dataclass(frozen=True)
+class FieldBatch:
+    """Records as columns, as CSV and Parquet give them.
+
+    Attributes:
+        fields: one row per record that could be opened.
+        positions: ``POSITION_SCHEMA``, row by row beside ``fields``.
+        faults: ``REJECT_SCHEMA``, one row per record that could not; ``source`` is filled here.
+    """
+
+    fields: pl.DataFrame
+    positions: pl.DataFrame
+    faults: pl.DataFrame | None = None
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a batch gave.
+
+    Attributes:
+        events: the contract and the declared columns, then source, cluster, topic, partition,
+            offset, index, broker_ts.
+        rejects: ``REJECT_SCHEMA``.
+        records: how many records there were.
+        silent: how many of them gave neither an event nor a reject.
+    """
+
+    events: pl.DataFrame
+    rejects: pl.DataFrame
+    records: int
+    silent: int
+
+
+class Decoder:
+    """Decodes the records of one source; made once, used for every batch.
+
+    Args:
+        source: the source, as configured.
+        extra: the declared columns, as in ``[columns]``.
+        max_clock_skew_ms: how far ahead of the clock a time may be, in ms, inclusive.
+
+    Raises:
+        ConfigError: the mapping cannot work; the message names the source and the column.
+    """
+
+    def __init__(
+        self,
+        source: SourceConfig,
+        extra: Mapping[str, str] | None = None,
+        *,
+        max_clock_skew_ms: int = 5 * 60_000,
+    ) -> None:
+        self.source = source
+        self._mapper = Mapper(source, extra)
+        self._reader = JsonReader(self._mapper.shape)
+        self._skew_ms = max_clock_skew_ms
+
+    def decode(self, batch: RecordBatch | FieldBatch, now: datetime | None = None) -> Decoded:
+        """Decode one batch.
+
+        Bytes are read as JSON whatever the source's format: a reject of a CSV or Parquet source
+        keeps its record as JSON, and is fed again so.
+
+        Args:
+            batch: the records.
+            now: the clock, with a timezone; None: no time is too far ahead (an import), except
+                where the batch has the broker's clock.
+        """
+        if isinstance(batch, FieldBatch):
+            return self._decode_fields(batch, now)
+        return self._decode_bytes(batch, now)
+
+    def _decode_bytes(self, batch: RecordBatch, now: datetime | None) -> Decoded:
+        payloads = batch.payloads
+        if not payloads:
+            return self._decode_fields(FieldBatch(pl.DataFrame(), batch.positions), now)
+        read = self._reader.read(payloads)
+        positions = batch.positions if read.rows is None else batch.positions[read.rows]
+        clock = self._clock(positions, now, broker_clock=batch.broker_clock)
+
+        def original(rows: pl.Series) -> pl.Series:
+            return rows if read.rows is None else read.rows.gather(rows)
+
+        mapped = self._mapper(
+            Records(read.fields, positions),
+            rest=lambda rows: _rest_of_json(payloads, original(rows), self._mapper.shape),
+            clock=clock,
+            clean=read.clean,
+        )
+        opened = mapped.faults.with_columns(row=original(mapped.faults["row"]))
+        closed = pl.DataFrame(
+            [(row, 0, str(reason), detail) for row, (reason, detail) in read.faults.items()],
+            schema=dict(FAULT_SCHEMA),
+            orient="row",
+        )
+        faults = pl.concat([opened, closed]).sort("row", "index")
+        rejects = self._rejects(faults, batch.positions, payloads.__getitem__)
+        return _decoded(mapped.events, rejects, len(payloads))
+
+    def _decode_fields(self, batch: FieldBatch, now: datetime | None) -> Decoded:
+        fields = batch.fields
+        used = [name for name in fields.columns if name in self._mapper.shape]
+        mapped = self._mapper(
+            Records(fields, batch.positions),
+            rest=lambda rows: _json(fields.drop(used)[rows]),
+            clock=self._clock(batch.positions, now, broker_clock=False),
+        )
+        rows = mapped.faults["row"].unique().sort()
+        texts = dict(zip(rows.to_list(), _json(fields[rows]).to_list(), strict=True))
+        rejects = self._rejects(mapped.faults, batch.positions, lambda row: texts[row].encode())
+        records = fields.height
+        if batch.faults is not None:
+            records += batch.faults.height
+            closed = batch.faults.with_columns(source=pl.lit(self.source.name))
+            rejects = pl.concat([rejects, closed.select(list(REJECT_SCHEMA))]).sort(
+                "topic", "partition", "offset", "index"
+            )
+        return _decoded(mapped.events, rejects, records)
+
+    def _clock(
+        self, positions: pl.DataFrame, now: datetime | None, *, broker_clock: bool
+    ) -> Clock | None:
+        if broker_clock:
+            return Clock(positions["broker_ts"], self._skew_ms)
+        if now is None:
+            return None
+        times = pl.Series([now]).cast(TS).new_from_index(0, positions.height)
+        return Clock(times, self._skew_ms)
+
+    def _rejects(
+        self, faults: pl.DataFrame, positions: pl.DataFrame, raw: Callable[[int], bytes | None]
+    ) -> pl.DataFrame:
+        # Only the first reject of a record carries its bytes: a list may have many bad elements.
+        first = faults["row"].is_first_distinct().to_list()
+        raws = [
+            (raw(row) or b"") if is_first else None
+            for row, is_first in zip(faults["row"].to_list(), first, strict=True)
+        ]
+        kept = [None if one is None else one[:RAW_LIMIT] for one in raws]
+        columns = faults.with_columns(
+            source=pl.lit(self.source.name),
+            raw=pl.Series(kept, dtype=pl.Binary),
+            truncated=pl.Series([len(one or b"") > RAW_LIMIT for one in raws], dtype=pl.Boolean),
+        )
+        places = positions.select(list(POSITION_SCHEMA))[faults["row"]]
+        return pl.concat([columns, places], how="horizontal").select(
+            pl.col(name).cast(dtype) for name, dtype in REJECT_SCHEMA.items()
+        )
+
+
+_PLACE: Final = ("cluster", "topic", "partition", "offset")
+
+
+def _decoded(events: pl.DataFrame, rejects: pl.DataFrame, records: int) -> Decoded:
+    if rejects.is_empty() and events.height == records and not events["index"].max():
+        return Decoded(events, rejects, records, 0)
+    seen = pl.concat([events.select(_PLACE), rejects.select(_PLACE)]).n_unique()
+    return Decoded(events, rejects, records, records - seen)
+
+
+_RAW_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def _rest_of_json(
+    payloads: Sequence[bytes | None], rows: pl.Series, used: Mapping[str, object]
+) -> pl.Series:
+    """The records without the fields that the mapping reads, as JSON; null where none is left."""
+    rest: dict[int, str | None] = {}
+    for row in rows.unique().to_list():
+        payload = payloads[row] or b""
+        try:
+            kept = {k: v for k, v in _RAW_OBJECT.decode(payload).items() if k not in used}
+            rest[row] = msgspec.json.encode(kept).decode() if kept else None
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            # A name or number that msgspec refuses and the reader does not: the whole record.
+            rest[row] = payload.decode(errors="replace")
+    return pl.Series([rest[row] for row in rows.to_list()], dtype=pl.String)
+
+
+def _json(fields: pl.DataFrame) -> pl.Series:
+    """Each row as a JSON object; null where there are no columns."""
+    if not fields.width:
+        return pl.Series([None], dtype=pl.String).new_from_index(0, fields.height)
+    binary = [name for name, dtype in fields.schema.items() if dtype == pl.Binary()]
+    texts = fields.with_columns(pl.col(binary).bin.encode("base64"))
+    return texts.select(pl.struct(pl.all()).struct.json_encode()).to_series()

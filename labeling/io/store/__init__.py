@@ -1,0 +1,17 @@
+"""The store; see ``store.py``. One concept per file:
+
+schema     the tables and their columns
+database   the DuckDB file: opening, locking, frames in and out
+store      what the rest of the program holds
+commit     one numbered transaction
+publish    changes into a rule's table
+lookup     what is stored of keys, hours, files
+views      current and final rows for people
+retention  dropping old days
+"""
+
+from labeling.io.store.commit import Commit, Counts
+from labeling.io.store.publish import Published
+from labeling.io.store.store import Store
+
+__all__ = ["Commit", "Counts", "Published", "Store"]

@@ -1,0 +1,237 @@
+"""One transaction of the store, with a number.
+
+Always holds: what is done through a ``Commit`` is in the store whole or not at all; numbers
+follow each other without gaps; counts that do not add up are refused.
+
+Not promised: that files written beside it are removed when it fails. They carry the store's
+id in their names, and the next import removes those that the store does not name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+import polars as pl
+
+from labeling.io.archive import ArchiveFile
+from labeling.io.store import lookup, views
+from labeling.io.store.database import Database
+from labeling.io.store.publish import Published, publish
+from labeling.io.store.schema import (
+    ARCHIVE_FILES,
+    CONFLICTS,
+    COUNTS,
+    HOURS,
+    IMPORTS,
+    LATE_EVENTS,
+    POSITION,
+    REJECTS,
+    Table,
+)
+from labeling.model.table import RuleTable
+
+#: What tells a reject from another: its position and its bytes (a file may be corrected in place).
+_REJECT = (*POSITION, "reason", "raw")
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of what was read of one source: law 5.
+
+    Raises:
+        ValueError: the four outcomes do not add up to the events.
+    """
+
+    source: str
+    records: int
+    events: int
+    rejected: int
+    too_late: int
+    duplicate: int
+    accepted: int
+
+    def __post_init__(self) -> None:
+        outcomes = self.rejected + self.too_late + self.duplicate + self.accepted
+        if outcomes != self.events:
+            raise ValueError(
+                f"counts of source {self.source!r}: {self.events} events read, {outcomes} accounted for"
+            )
+
+
+class Commit:
+    """An open transaction; made by ``Store.commit``, not by hand."""
+
+    def __init__(self, db: Database, number: int, run: int, what: str) -> None:
+        self.number = number
+        self._db = db
+        self._run = run
+        self._what = what
+        self._events = self._archived = self._changes = 0
+        self._newest: datetime | None = db.value("SELECT max(newest_ts) FROM commits")
+
+    # ---- events -------------------------------------------------------------------------------
+
+    def append_counts(self, counts: Counts) -> None:
+        """Add one source's counts."""
+        self._events += counts.events
+        self._archived += counts.too_late + counts.accepted
+        self._append(COUNTS, pl.DataFrame([asdict(counts)]))
+
+    def append_rejects(self, rejects: pl.DataFrame) -> int:
+        """Add rejects whose position and bytes are not listed yet; how many were added.
+
+        Args:
+            rejects: columns of ``rejects`` but ``commit``; a missing one is null.
+        """
+        rows = self._conform(REJECTS, rejects).unique(_REJECT, keep="first", maintain_order=True)
+        if rows.is_empty():
+            return 0
+        same = " AND ".join(f't."{c}" IS NOT DISTINCT FROM r."{c}"' for c in _REJECT)
+        with self._db.given("given_rejects", rows):
+            fresh = self._db.frame(
+                f"SELECT r.* FROM given_rejects r WHERE NOT EXISTS "
+                f"(SELECT 1 FROM rejects t WHERE {same})"
+            )
+        fresh = REJECTS.conform(fresh).sort(list(POSITION))
+        if fresh.height:
+            self._db.append(REJECTS.name, fresh)
+        return fresh.height
+
+    def mark_retried(self, rejects: pl.DataFrame) -> None:
+        """Note that listed rejects (``POSITION`` columns and ``raw``) were taken in by this commit."""
+        columns = (*POSITION, "raw")
+        same = " AND ".join(f't."{c}" IS NOT DISTINCT FROM k."{c}"' for c in columns)
+        with self._db.given("given_keys", rejects.select(columns)):
+            self._db.run(
+                f"UPDATE rejects t SET retried_commit = ? FROM given_keys k "
+                f"WHERE {same} AND t.retried_commit IS NULL",
+                [self.number],
+            )
+
+    def append_late(self, events: pl.DataFrame) -> None:
+        """Add rows of ``late_events``; columns as there, but ``commit``."""
+        self._append(LATE_EVENTS, events)
+
+    def append_conflicts(self, pairs: pl.DataFrame) -> None:
+        """Add rows of ``conflicts``; columns as there, but ``commit``."""
+        self._append(CONFLICTS, pairs)
+
+    def append_imports(self, files: pl.DataFrame) -> None:
+        """Add rows of ``imports``; columns as there, but ``commit``."""
+        self._append(IMPORTS, files)
+
+    def end_source(self, source: str, end_ts: datetime | None) -> None:
+        """Declare a source complete before ``end_ts`` (None: all there is). It never goes back."""
+        known = lookup.source_ends(self._db)
+        if source in known:
+            before = known[source]
+            if before is None or (end_ts is not None and end_ts <= before):
+                return
+            self._db.run("DELETE FROM source_ends WHERE source = ?", [source])
+        self._db.run("INSERT INTO source_ends VALUES (?, ?, ?)", [source, end_ts, self.number])
+
+    # ---- files --------------------------------------------------------------------------------
+
+    def add_files(self, files: Sequence[ArchiveFile]) -> None:
+        """Name files, written and synced, as part of the archive."""
+        if not files:
+            return
+        rows = pl.DataFrame(
+            [asdict(f) for f in files],
+            schema={n: t for n, t in ARCHIVE_FILES.schema.items() if n != "commit"},
+        )
+        self._append(ARCHIVE_FILES, rows)
+        newest = max(f.max_ts for f in files)
+        self._newest = newest if self._newest is None else max(newest, self._newest)
+
+    def remove_files(self, names: Iterable[str]) -> None:
+        """Take files out of the archive; whoever calls deletes them after the commit."""
+        self._db.run("DELETE FROM archive_files WHERE name IN (SELECT unnest(?))", [list(names)])
+
+    # ---- rows ---------------------------------------------------------------------------------
+
+    def publish(self, table: RuleTable, changes: pl.DataFrame) -> Published:
+        """Take in the output of ``labeling.engine.changes`` for one rule's version.
+
+        Args:
+            table: the rule's version; its table is made if it is new.
+            changes: see ``labeling.io.store.publish.publish``.
+
+        Raises:
+            StoreError: the version is known with another digest, or its name is taken.
+        """
+        views.register(self._db, table, self.number)
+        published = publish(self._db, table, changes, self.number)
+        self._changes += published.changes
+        return published
+
+    def set_hour(
+        self,
+        table: RuleTable,
+        hour: datetime,
+        *,
+        archive_commit: int,
+        complete: bool,
+        through_ts: datetime | None = None,
+    ) -> int:
+        """Record what has been published of an hour; its current rows are counted and returned.
+
+        Args:
+            table: the rule's version.
+            hour: start of the hour, UTC.
+            archive_commit: events archived up to this commit have been read.
+            complete: every row of the hour has passed its last point.
+            through_ts: points before it are published (exclusive); None for all.
+        """
+        views.register(self._db, table, self.number)
+        rows: int = self._db.value(
+            f'SELECT count(*) FROM "{table.table}" '
+            "WHERE epoch_ms(anchor_ts) // 3600000 = epoch_ms(?::TIMESTAMPTZ) // 3600000 "
+            "AND anchor_ts >= ?",
+            [hour, hour],
+        )
+        self._db.run(
+            "DELETE FROM hours WHERE rule = ? AND version = ? AND hour = ?",
+            [table.name, table.version, hour],
+        )
+        row = (table.name, table.version, hour, rows, complete, through_ts, archive_commit)
+        self._append(HOURS, pl.DataFrame([row], schema=list(HOURS.schema)[:-1], orient="row"))
+        return rows
+
+    def activate(self, rule: str, version: int) -> None:
+        """Let a rule's views show this version, whether or not a newer one exists.
+
+        Raises:
+            StoreError: the rule has no such version here.
+        """
+        views.require(self._db, rule, version)
+        self._db.run("DELETE FROM active_versions WHERE rule = ?", [rule])
+        self._db.run("INSERT INTO active_versions VALUES (?, ?, ?)", [rule, version, self.number])
+        views.refresh(self._db, rule)
+
+    # ---- the transaction itself ---------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Write the commit's own row; ``Store.commit`` calls it last."""
+        self._db.run(
+            "INSERT INTO commits VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [
+                self.number,
+                self._run,
+                self._what,
+                self._events,
+                self._archived,
+                self._changes,
+                self._newest,
+            ],
+        )
+
+    def _conform(self, table: Table, rows: pl.DataFrame) -> pl.DataFrame:
+        """The frame with the table's columns and types, this commit's number in it."""
+        return table.conform(rows.with_columns(commit=pl.lit(self.number, pl.Int64)))
+
+    def _append(self, table: Table, rows: pl.DataFrame) -> None:
+        if rows.height:
+            self._db.append(table.name, self._conform(table, rows))

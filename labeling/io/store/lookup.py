@@ -1,0 +1,128 @@
+"""What the store holds of rules, hours, files and sources.
+
+Always holds: frames have their fixed columns and types, also when empty; rows come sorted by
+key, files by hour and name.
+
+Not promised: that what is read outside a commit is still so in a later one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import datetime, timedelta
+from typing import Final
+
+import polars as pl
+
+from labeling.io.archive import ArchiveFile
+from labeling.io.store.database import Database
+from labeling.io.store.publish import between
+from labeling.io.store.schema import BOOK_SCHEMA, HOURS, conform
+from labeling.model.table import ROW_KEY, RuleTable
+
+_FILE: Final = tuple(f.name for f in fields(ArchiveFile))
+_ON_KEY: Final = " AND ".join(f't."{c}" = k."{c}"' for c in ROW_KEY)
+
+
+def known(db: Database, table: RuleTable) -> bool:
+    """Whether the rule's version has a table."""
+    return bool(
+        db.value(
+            "SELECT count(*) FROM rules WHERE rule = ? AND version = ?", [table.name, table.version]
+        )
+    )
+
+
+def current(db: Database, table: RuleTable, keys: pl.DataFrame) -> pl.DataFrame:
+    """Stored state of the given keys, as ``labeling.engine.changes`` takes it.
+
+    Args:
+        keys: ``user_id``, ``anchor_ts``, ``anchor_id``; further columns are not looked at.
+
+    Returns:
+        Key, value columns, ``revision`` (Int32), ``present``; of a retracted key the values are
+        null and ``present`` is false. Keys never published are left out. Sorted by key.
+    """
+    schema = {**table.schema, "revision": pl.Int32(), "present": pl.Boolean()}
+    if keys.is_empty() or not known(db, table):
+        return pl.DataFrame(schema=schema)
+    columns = ", ".join(f't."{c}"' for c in table.schema)
+    key_columns = ", ".join(f't."{c}"' for c in ROW_KEY)
+    with db.given("given_keys", keys.select(ROW_KEY).unique()):
+        rows = db.frame(
+            f'SELECT {columns}, t.revision, TRUE AS present FROM "{table.table}" t '
+            f"SEMI JOIN given_keys k ON {_ON_KEY} WHERE {between(keys)}"
+        )
+        gone = db.frame(
+            f"SELECT {key_columns}, t.revision, FALSE AS present FROM retracted t "
+            f"SEMI JOIN given_keys k ON {_ON_KEY} WHERE {between(keys)} "
+            "AND t.rule = ? AND t.version = ?",
+            [table.name, table.version],
+        )
+    both = pl.concat([rows, gone], how="diagonal")
+    return conform(both, schema).sort(ROW_KEY)
+
+
+def rows_of_hour(db: Database, table: RuleTable, hour: datetime) -> pl.DataFrame:
+    """Current rows of one hour of anchor time.
+
+    Returns:
+        Key, value columns, then ``rule_version``, ``rule_digest``, ``revision``,
+        ``first_commit``, ``commit``; sorted by key. Money in micro-units.
+    """
+    schema = {**table.schema, **BOOK_SCHEMA}
+    if not known(db, table):
+        return pl.DataFrame(schema=schema)
+    columns = ", ".join(f'"{c}"' for c in schema)
+    rows = db.frame(
+        f'SELECT {columns} FROM "{table.table}" WHERE anchor_ts >= ? AND anchor_ts < ?',
+        [hour, hour + timedelta(hours=1)],
+    )
+    return conform(rows, schema).sort(ROW_KEY)
+
+
+def stored_of_hour(db: Database, table: RuleTable, hour: datetime) -> pl.DataFrame:
+    """Like ``current`` for every key of one hour that has, or had, a row."""
+    schema = {**table.schema, "revision": pl.Int32(), "present": pl.Boolean()}
+    rows = rows_of_hour(db, table, hour).with_columns(present=pl.lit(True))
+    gone = db.frame(
+        "SELECT user_id, anchor_ts, anchor_id, revision, FALSE AS present FROM retracted "
+        "WHERE rule = ? AND version = ? AND anchor_ts >= ? AND anchor_ts < ?",
+        [table.name, table.version, hour, hour + timedelta(hours=1)],
+    )
+    both = pl.concat([rows, gone], how="diagonal")
+    return conform(both, schema).sort(ROW_KEY)
+
+
+def hours(db: Database, table: RuleTable) -> pl.DataFrame:
+    """Rows of ``hours`` for the rule's version, sorted by hour."""
+    found = db.frame(
+        "SELECT * FROM hours WHERE rule = ? AND version = ? ORDER BY hour",
+        [table.name, table.version],
+    )
+    return HOURS.conform(found)
+
+
+def files(
+    db: Database, from_ts: datetime | None = None, to_ts: datetime | None = None
+) -> list[ArchiveFile]:
+    """Archive files that can hold an event of ``[from_ts, to_ts)``, by hour and name."""
+    conditions, params = ["TRUE"], []
+    if from_ts is not None:
+        conditions.append("max_ts >= ?")
+        params.append(from_ts)
+    if to_ts is not None:
+        conditions.append("min_ts < ?")
+        params.append(to_ts)
+    found = db.frame(
+        f"SELECT {', '.join(_FILE)} FROM archive_files WHERE {' AND '.join(conditions)} "
+        "ORDER BY hour, name",
+        params,
+    )
+    return [ArchiveFile(**row) for row in found.iter_rows(named=True)]
+
+
+def source_ends(db: Database) -> Mapping[str, datetime | None]:
+    """Source to the end up to which it was imported (exclusive); None: all there is."""
+    return dict(db.frame("SELECT source, end_ts FROM source_ends ORDER BY source").iter_rows())

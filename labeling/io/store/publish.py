@@ -1,0 +1,162 @@
+"""Taking changes into a rule's table.
+
+Always holds: after ``publish`` the table holds the latest revision of every changed key, and
+``label_changes`` every update and retraction in between; a retracted key is in ``retracted``
+until its row returns, with the commit of its first publication.
+
+Not promised: that ``changes`` follow from what is stored. They are the output of
+``labeling.engine.changes``, computed from ``lookup.current`` of the same transaction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from labeling.io.store.database import Database
+from labeling.io.store.schema import BOOK_SCHEMA, LABEL_CHANGES, RETRACTED, conform
+from labeling.model.table import ROW_KEY, ROW_KEY_SCHEMA, RuleTable
+
+_ON_KEY: Final = " AND ".join(f't."{c}" = k."{c}"' for c in ROW_KEY)
+_KEYS: Final = ", ".join(ROW_KEY)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """How many changes of each kind were taken in."""
+
+    inserted: int
+    updated: int
+    retracted: int
+
+    @property
+    def changes(self) -> int:
+        """All of them."""
+        return self.inserted + self.updated + self.retracted
+
+
+def publish(db: Database, table: RuleTable, changes: pl.DataFrame, commit: int) -> Published:
+    """Apply changes of one rule's version; see the module's law.
+
+    Args:
+        changes: key, ``revision`` (Int32), ``kind``, ``reason``, ``point_ts``, ``old`` and ``new``
+            (Struct of ``table.values``); a key may change several times, in any row order.
+        commit: the number of the transaction.
+    """
+    inserts = changes["kind"] == "insert"
+    others = changes.filter(~inserts)
+    if others.height:
+        _append_changes(db, table, others, commit)
+        touched = others.select(ROW_KEY).unique(maintain_order=True)
+        plain = changes.filter(inserts).join(touched, on=ROW_KEY, how="anti", maintain_order="left")
+        several = changes.join(touched, on=ROW_KEY, how="semi", maintain_order="left")
+        _settle(db, table, several.sort(*ROW_KEY, "revision"), commit)
+    else:
+        plain = changes
+    returned = plain["revision"] > 1
+    if returned.any():
+        _settle(db, table, plain.filter(returned).sort(*ROW_KEY, "revision"), commit)
+        plain = plain.filter(~returned)
+    _append_rows(db, table, plain.with_columns(first_commit=pl.lit(commit, pl.Int64)), commit)
+    updated = others.filter(pl.col("kind") == "update").height
+    return Published(int(inserts.sum()), updated, others.height - updated)
+
+
+def _append_rows(db: Database, table: RuleTable, changes: pl.DataFrame, commit: int) -> None:
+    """Rows of the ``new`` values; ``changes`` has one row per key and ``first_commit``."""
+    if changes.is_empty():
+        return
+    new = changes["new"].struct.unnest()
+    rows = changes.select(*ROW_KEY, "revision", "first_commit").with_columns(
+        *(new[name] for name in table.values),
+        rule_version=pl.lit(table.version, pl.Int32),
+        rule_digest=pl.lit(table.digest),
+        commit=pl.lit(commit, pl.Int64),
+    )
+    db.append(table.table, conform(rows, {**table.schema, **BOOK_SCHEMA}))
+
+
+def _append_changes(db: Database, table: RuleTable, others: pl.DataFrame, commit: int) -> None:
+    names = list(table.values)
+    rows = others.with_columns(
+        rule=pl.lit(table.name),
+        version=pl.lit(table.version, pl.Int32),
+        old=_as_json("old", names),
+        new=_as_json("new", names),
+        commit=pl.lit(commit, pl.Int64),
+    )
+    db.append(LABEL_CHANGES.name, LABEL_CHANGES.conform(rows))
+
+
+def _as_json(column: str, names: list[str]) -> pl.Expr:
+    struct = pl.col(column)
+    text = struct.struct.json_encode() if names else pl.lit("{}")
+    return pl.when(struct.is_not_null()).then(text).alias(column)
+
+
+def _settle(db: Database, table: RuleTable, changes: pl.DataFrame, commit: int) -> None:
+    """Bring keys that the store may know to their last state; ``changes`` sorted by key, revision."""
+    starts = changes.unique(ROW_KEY, keep="first", maintain_order=True)
+    ends = changes.unique(ROW_KEY, keep="last", maintain_order=True)
+    # A key whose first change here has revision 1 is new; one that is inserted had been retracted.
+    inserted = pl.col("kind") == "insert"
+    stored = starts.filter(~inserted).select(ROW_KEY)
+    returned = starts.filter(inserted & (pl.col("revision") > 1)).select(ROW_KEY)
+    born = _first_commits(db, table, stored, returned)
+    ends = ends.join(born, on=ROW_KEY, how="left", maintain_order="left").with_columns(
+        pl.col("first_commit").fill_null(commit)
+    )
+    _delete(db, table.table, stored, "")
+    _delete(db, RETRACTED.name, returned, _mine(table))
+    gone = ends["kind"] == "retract"
+    _append_rows(db, table, ends.filter(~gone), commit)
+    retracted = ends.filter(gone).with_columns(
+        rule=pl.lit(table.name),
+        version=pl.lit(table.version, pl.Int32),
+        commit=pl.lit(commit, pl.Int64),
+    )
+    if retracted.height:
+        db.append(RETRACTED.name, RETRACTED.conform(retracted))
+
+
+def _mine(table: RuleTable) -> str:
+    return f"AND t.rule = '{table.name}' AND t.version = {table.version}"
+
+
+def _first_commits(
+    db: Database, table: RuleTable, stored: pl.DataFrame, returned: pl.DataFrame
+) -> pl.DataFrame:
+    """Key and ``first_commit`` of keys that have a row, and of those that had one."""
+    found = [pl.DataFrame(schema={**ROW_KEY_SCHEMA, "first_commit": pl.Int64()})]
+    for name, keys, more in (
+        (table.table, stored, ""),
+        (RETRACTED.name, returned, _mine(table)),
+    ):
+        if keys.height:
+            with db.given("given_keys", keys):
+                found.append(
+                    db.frame(
+                        f'SELECT {_KEYS}, first_commit FROM "{name}" t SEMI JOIN given_keys k '
+                        f"ON {_ON_KEY} WHERE {between(keys)} {more}"
+                    )
+                )
+    return pl.concat(found)
+
+
+def _delete(db: Database, name: str, keys: pl.DataFrame, condition: str) -> None:
+    if keys.height:
+        with db.given("given_keys", keys):
+            db.run(
+                f'DELETE FROM "{name}" t USING given_keys k '
+                f"WHERE {_ON_KEY} AND {between(keys)} {condition}"
+            )
+
+
+def between(keys: pl.DataFrame) -> str:
+    """The range of event time that the keys lie in: it lets DuckDB skip blocks of rows."""
+    ts = pl.col("anchor_ts")
+    edges = keys.select(low=ts.min(), high=ts.max())
+    low, high = edges.select(pl.all().dt.strftime("%Y-%m-%dT%H:%M:%S%.3f+00:00")).row(0)
+    return f"t.anchor_ts BETWEEN TIMESTAMPTZ '{low}' AND TIMESTAMPTZ '{high}'"

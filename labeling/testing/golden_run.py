@@ -1,0 +1,174 @@
+"""Running golden cases: one case through one drive, and writing down what it should have been.
+
+Always holds: nothing is written but by ``accept``, which writes the expectation of one case, named
+by the caller, from the event-by-event drive; a drive's changes are held to changes.txt or,
+where a case has none, to those of the event-by-event drive, wherever they can be compared.
+
+Not promised: that an accepted expectation is right. It is what the engine made; read it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+from labeling.errors import ConfigError
+from labeling.model.rule import LabelRule
+from labeling.testing.drives import EVENT_BY_EVENT, Drive, Run
+from labeling.testing.golden_case import EXPECTED, Case, CaseError, Place, load
+from labeling.testing.golden_diff import (
+    Difference,
+    changes_table,
+    compare_changes,
+    compare_outcomes,
+    compare_rows,
+    difference_table,
+    rows_table,
+)
+from labeling.testing.golden_table import Table, TableError, read_table
+
+#: What names the rules where neither configuration nor caller does.
+DEFAULT_RULES: Final = "rules:RULES"
+_SHOWN: Final = 20
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A case that did not pass a drive: which pass of the drive, and what differs."""
+
+    case: str
+    drive: str
+    label: str
+    differences: tuple[Difference, ...]
+
+    def __str__(self) -> str:
+        """A headline and a table, for people."""
+        label = f" ({self.label})" if self.label else ""
+        shown = difference_table(self.differences[:_SHOWN])
+        more = len(self.differences) - _SHOWN
+        rest = f"and {more} more\n" if more > 0 else ""
+        return f"{self.case} in drive {self.drive}{label}:\n{shown}{rest}"
+
+
+def check(case: Case, drive: Drive) -> Failure | None:
+    """The first pass of a drive that does not end as the case says; None where all do.
+
+    Raises:
+        CaseError: the expectation names columns that the rule does not have.
+        Exception: whatever the engine raises.
+    """
+    for run in drive.runs(case.arrival):
+        try:
+            differences = tuple(_differences(case, run))
+        except TableError as error:
+            raise CaseError(f"{case.path}: {error}") from error
+        if differences:
+            return Failure(case.name, drive.name, run.label, differences)
+    return None
+
+
+def _differences(case: Case, run: Run) -> Iterator[Difference]:
+    if case.rows is None:
+        raise CaseError(f"{case.path}: no rows.txt to compare with")
+    yield from compare_rows(case.rule, case.rows, run.rows)
+    if run.changes is not None:
+        expected = case.changes or _written(case)
+        yield from compare_changes(case.rule, expected, run.changes, reasons=run.reasons)
+    if run.outcomes is not None and case.outcomes is not None:
+        became = iter(run.outcomes)
+        got = [next(became) if whole else "rejected" for whole in case.accepted]
+        yield from compare_outcomes(case.outcomes, got)
+
+
+@lru_cache(maxsize=4)
+def _written(case: Case) -> Table:
+    """The changes of the event-by-event drive."""
+    run = next(EVENT_BY_EVENT.runs(case.arrival))
+    if run.changes is None:
+        raise RuntimeError("the event-by-event drive has no changes")
+    return changes_table(case.rule, run.changes)
+
+
+def accept(place: Place, rules: Sequence[LabelRule]) -> str:
+    """Write rows.txt, and changes.txt where the file exists, from the event-by-event drive.
+
+    Columns shown before are shown again. To begin a changes.txt, make an empty file.
+
+    Returns:
+        What was done, for people.
+
+    Raises:
+        CaseError: the case cannot be run, or ends without a row.
+    """
+    case = load(place.path, rules, accepting=True)
+    run = next(EVENT_BY_EVENT.runs(case.arrival))
+    if not run.rows.height or run.changes is None:
+        raise CaseError(f"{place.path}: ends without a row; a case expects at least one")
+    rows, changes = (place.path / name for name in EXPECTED)
+    made = {rows: rows_table(case.rule, run.rows, _header(rows))}
+    if changes.exists():
+        made[changes] = changes_table(case.rule, run.changes, _header(changes))
+    for file, table in made.items():
+        file.write_text(str(table), encoding="utf-8")
+    said = ", ".join(f"{f.name} ({len(t.rows)} lines)" for f, t in made.items())
+    return f"accepted {case.name}: wrote {said}; read them before you commit them"
+
+
+def _header(file: Path) -> tuple[str, ...]:
+    """The columns that a file shows, none where it cannot be read."""
+    try:
+        return read_table(file.read_text(encoding="utf-8")).header
+    except (OSError, TableError):
+        return ()
+
+
+def named(places: Sequence[Place], name: str) -> Place:
+    """The place of a case by its name, or by ``<rule>/<case>`` where several share it.
+
+    Raises:
+        CaseError: no case or several have the name.
+    """
+    fit = [p for p in places if p.problem is None and name in (p.path.name, p.name)]
+    if len(fit) == 1:
+        return fit[0]
+    if fit:
+        raise CaseError(f"case {name!r}: write one of {', '.join(p.name for p in fit)}")
+    raise CaseError(f"case {name!r}: there is none of this name; see `labeling golden`")
+
+
+def rules_of(root: Path, named_rules: str | None = None) -> tuple[LabelRule, ...]:
+    """The rules of a project.
+
+    Args:
+        root: the project's folder, from which its modules are imported.
+        named_rules: ``module:RULES``; else ``rules`` of ``root/labeling.toml``, else ``rules:RULES``.
+
+    Raises:
+        ConfigError: they cannot be imported, or are no tuple of label rules.
+    """
+    spec = named_rules or _configured(root / "labeling.toml") or DEFAULT_RULES
+    module, _, name = spec.partition(":")
+    if not module or not name:
+        raise ConfigError(f"rules {spec!r}: write module:NAME, such as {DEFAULT_RULES!r}")
+    try:
+        rules = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"rules {spec!r}: {error}; is {root} the project's folder?") from error
+    if not isinstance(rules, list | tuple) or not all(isinstance(r, LabelRule) for r in rules):
+        raise ConfigError(f"rules {spec!r}: {name} must be a tuple of LabelRule")
+    return tuple(rules)
+
+
+def _configured(file: Path) -> str | None:
+    if not file.exists():
+        return None
+    try:
+        rules = tomllib.loads(file.read_text(encoding="utf-8")).get("rules")
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: {error}") from error
+    return rules if isinstance(rules, str) else None

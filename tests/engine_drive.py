@@ -1,0 +1,80 @@
+"""The engine behind the model's own interface: dicts in, dicts out.
+
+Always holds: only here do facts become frames and frames facts; times are ms on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from labeling.engine.evaluate import evaluate
+from labeling.engine.points import points
+from labeling.model.event import EVENT_SCHEMA
+from labeling.model.rule import LabelRule
+from tests.model.assign import Fact, Twins, points as model_points
+from tests.model.oracle import Row, rows
+
+Asked = Callable[[Fact, int], bool]
+
+
+def frame(events: Iterable[Fact]) -> pl.DataFrame:
+    """Facts as a frame of the contract, in their order."""
+    listed = list(events)
+    schema = {**EVENT_SCHEMA, "event_ts": pl.Int64()}
+    made = pl.DataFrame(listed, schema=schema, orient="row")
+    return made.cast({"event_ts": EVENT_SCHEMA["event_ts"]})
+
+
+def plain(value: Any) -> Any:
+    """A cell as the model has it: times as ms, structs without order of fields."""
+    if isinstance(value, datetime):
+        return round(value.timestamp() * 1000)
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    return value
+
+
+def dicts(made: pl.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a frame as the model has them."""
+    times = [n for n, t in made.schema.items() if isinstance(t, pl.Datetime)]
+    return [plain(r) for r in made.with_columns(pl.col(times).cast(pl.Int64)).to_dicts()]
+
+
+def engine_rows(rule: LabelRule, events: list[Fact], asked: Asked | None = None) -> list[Row]:
+    """What ``evaluate`` says, at all points or at those asked for."""
+    given = frame(events)
+    found = points(rule, given)
+    if asked is not None:
+        keep = [asked(events[r["row"]], r["point_ts"]) for r in dicts(found)]
+        found = found.filter(pl.Series(keep, dtype=pl.Boolean))
+    return dicts(evaluate(rule, given, found))
+
+
+def differences(
+    rule: LabelRule, events: list[Fact], twins: Twins, asked: Asked | None = None
+) -> list[str]:
+    """Where engine and model differ, one line per cell; nothing where they agree."""
+    expected = rows(rule, events, asked, twins)
+    got = engine_rows(rule, events, asked)
+    return compare(expected, got)
+
+
+def compare(expected: list[Mapping[str, Any]] | list[Row], got: list[Row]) -> list[str]:
+    """Rows against rows, in order."""
+    lines = [] if len(expected) == len(got) else [f"{len(expected)} rows expected, {len(got)} got"]
+    for want, have in zip(expected, got, strict=False):
+        lines += [
+            f"{want['anchor_id']} at {want['point_ts']}: {c}: expected {want[c]!r}, got {have[c]!r}"
+            for c in want
+            if want[c] != have[c] or type(want[c]) is not type(have[c])
+        ]
+    return lines
+
+
+def last_point(rule: LabelRule, e: Fact) -> int:
+    """The end of an anchor's window."""
+    return model_points(rule, e["event_ts"])[-1]
