@@ -1,0 +1,1 @@
+"""Replay: rows of archived hours, by the same ``evaluate`` as the stream's, published hour by hour."""

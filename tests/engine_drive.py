@@ -5,8 +5,9 @@ Always holds: only here do facts become frames and frames facts; times are ms on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from random import Random
 from typing import Any
 
 import polars as pl
@@ -15,8 +16,10 @@ from labeling.engine.evaluate import evaluate
 from labeling.engine.points import points
 from labeling.model.event import EVENT_SCHEMA
 from labeling.model.rule import LabelRule
-from tests.model.assign import Fact, Twins, points as model_points
+from tests.model.assign import Fact, Twins
+from tests.model.assign import points as model_points
 from tests.model.oracle import Row, rows
+from tests.strategies import seeded
 
 Asked = Callable[[Fact, int], bool]
 
@@ -78,3 +81,19 @@ def compare(expected: list[Mapping[str, Any]] | list[Row], got: list[Row]) -> li
 def last_point(rule: LabelRule, e: Fact) -> int:
     """The end of an anchor's window."""
     return model_points(rule, e["event_ts"])[-1]
+
+
+def finals(rule: LabelRule, events: list[Fact]) -> list[int]:
+    """The times of the points that the engine calls final, sorted."""
+    found = points(rule, frame(events)).filter("final")
+    return sorted(found["point_ts"].cast(pl.Int64).to_list())
+
+
+def worlds(rng: Random, n: int, types: Sequence[str], unit_ms: int = 1) -> dict[str, list[Fact]]:
+    """Many small streams side by side, told apart by their users."""
+    by_user: dict[str, list[Fact]] = {}
+    for world in range(n):
+        size = rng.choice((6, 12, 24))
+        for e in seeded(rng, size, types=types, unit_ms=unit_ms, user=f"{world}."):
+            by_user.setdefault(e["user_id"], []).append(e)
+    return by_user

@@ -38,9 +38,7 @@ def value(paid: int | None = None, *, clicked: bool = False) -> dict[str, Any]:
     return {"item_id": "i", "experiments": ["x", "y"], "clicked": clicked, "paid": paid}
 
 
-Change = tuple[
-    tuple[str, datetime, str], int, str, dict[str, Any] | None, dict[str, Any] | None
-]
+Change = tuple[tuple[str, datetime, str], int, str, dict[str, Any] | None, dict[str, Any] | None]
 
 
 def changes(rows: Sequence[Change]) -> pl.DataFrame:
@@ -66,7 +64,9 @@ def keys(*rows: tuple[str, datetime, str]) -> pl.DataFrame:
     return pl.DataFrame(list(rows), schema=dict(ROW_KEY_SCHEMA), orient="row")
 
 
-def events(users: Sequence[str], *, step_ms: int = 1000, commit: int = 1, **more: Any) -> pl.DataFrame:
+def events(
+    users: Sequence[str], *, step_ms: int = 1000, commit: int = 1, **more: Any
+) -> pl.DataFrame:
     """One event per user entry, ``step_ms`` apart from ``T0``, sorted as the archive wants it."""
     n = len(users)
     frame = pl.DataFrame(

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import resource
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
-from tests.store_shapes import T0, at, events, write_hour
 
 from labeling.errors import DataError
 from labeling.io.archive import ROW_GROUP, Archive, hour_folder, user_bucket
+from tests.store_shapes import T0, at, events, write_hour
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def test_files_out_of_range_are_not_opened(archive: Archive) -> None:
     far = write_hour(archive, events(["u1"]).with_columns(event_ts=at(hours=5)), "far", hours=5)
     (archive.root / far.name).unlink()
     assert archive.read([near, far], to_ts=at(hours=1)).height == 1
-    with pytest.raises(DataError, match="far.parquet: it is missing"):
+    with pytest.raises(DataError, match=r"far\.parquet: it is missing"):
         archive.read([near, far])
 
 
@@ -117,7 +118,7 @@ def test_a_user_range_reads_only_its_row_groups(archive: Archive) -> None:
     content[start : start + column.total_compressed_size] = bytes(column.total_compressed_size)
     path.write_bytes(content)
     assert archive.read([file], user_keys=(low, high)).height == expected.height
-    with pytest.raises(DataError, match="one.parquet"):
+    with pytest.raises(DataError, match=r"one\.parquet"):
         archive.read([file])
 
 
@@ -126,7 +127,7 @@ def test_user_buckets_cover_every_key_once() -> None:
     ranges = [user_bucket(i, 7) for i in range(7)]
     assert ranges[0][0] == 0
     assert ranges[-1][1] == 2**64 - 1
-    assert all(a[1] + 1 == b[0] for a, b in zip(ranges, ranges[1:], strict=False))
+    assert all(a[1] + 1 == b[0] for a, b in pairwise(ranges))
 
 
 def test_a_file_of_another_size_is_refused(archive: Archive) -> None:
@@ -159,5 +160,7 @@ def test_merge_keeps_every_event_sorted(archive: Archive) -> None:
 
 def test_hour_folder_is_in_utc() -> None:
     """The folder follows UTC whatever zone the time is written in."""
-    assert hour_folder(datetime.fromisoformat("2026-11-21T00:30:00+05:30")) == "dt=2026-11-20/hour=19"
+    assert (
+        hour_folder(datetime.fromisoformat("2026-11-21T00:30:00+05:30")) == "dt=2026-11-20/hour=19"
+    )
     assert hour_folder(T0.astimezone(UTC)) == "dt=2026-11-20/hour=10"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,7 +31,7 @@ PLACES: Final = places(FIXTURES, RULES)
 def beaten(events: list[dict[str, Any]]) -> int:
     """Steps of at most a minute from beat to beat, as effective_play's expression sums them."""
     delays = [0, *(e["delay_ms"] for e in events)]
-    steps = [b - a for a, b in zip(delays, delays[1:], strict=False)]
+    steps = [b - a for a, b in pairwise(delays)]
     return sum(step for step in steps if step <= 60_000)
 
 

@@ -14,12 +14,12 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
-from tests.store_shapes import CLICKS, at, changes, events, key, value, write_hour
 
 from labeling.errors import StoreError
 from labeling.io.archive import Archive
 from labeling.io.store import Counts, Store
-from labeling.io.store.schema import TABLES
+from labeling.io.store.tables import TABLES
+from tests.store_shapes import CLICKS, at, changes, events, key, value, write_hour
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_a_committed_transaction_survives_kill(tmp_path: Path) -> None:
 
 def test_read_only_needs_a_store(tmp_path: Path) -> None:
     """Reading a file that does not exist, or is something else, says so and makes nothing."""
-    with pytest.raises(StoreError, match="there is no store at .*labeling import"):
+    with pytest.raises(StoreError, match=r"there is no store at .*labeling import"):
         Store.open(tmp_path / "none.duckdb", read_only=True)
     assert not (tmp_path / "none.duckdb").exists()
     other = tmp_path / "other.duckdb"
@@ -161,10 +161,15 @@ def test_two_readers_at_once(tmp_path: Path) -> None:
 
 def test_a_failed_commit_leaves_nothing_and_its_number(store: Store) -> None:
     """What a raising block wrote is gone, and the next commit takes the same number."""
-    with pytest.raises(RuntimeError, match="stop"), store.commit("bad") as commit:
-        commit.publish(CLICKS, changes([(key("u", 1), 1, "insert", None, value(1))]))
-        commit.append_counts(counts(records=1, events=1, accepted=1))
-        raise RuntimeError("stop")
+
+    def fail() -> None:
+        with store.commit("bad") as commit:
+            commit.publish(CLICKS, changes([(key("u", 1), 1, "insert", None, value(1))]))
+            commit.append_counts(counts(records=1, events=1, accepted=1))
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
     assert store.last_commit == 0
     assert store.query("FROM counts").is_empty()
     assert store.query("FROM rules").is_empty()
@@ -212,8 +217,10 @@ def test_rejects_are_listed_once_by_position(store: Store) -> None:
         with store.commit("rejects") as commit:
             added.append(commit.append_rejects(rejects.with_columns(raw=pl.lit(raw))))
     assert added == [1, 0, 1]
-    assert store.query("SELECT offset_, n FROM (SELECT \"offset\" AS offset_, count(*) AS n "
-                       "FROM rejects GROUP BY ALL)").rows() == [(7, 2)]
+    assert store.query(
+        'SELECT offset_, n FROM (SELECT "offset" AS offset_, count(*) AS n '
+        "FROM rejects GROUP BY ALL)"
+    ).rows() == [(7, 2)]
 
 
 def test_files_come_back_as_they_were_added(store: Store, tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 Always holds: what was committed before an error or Ctrl-C stays, and importing again completes
 the rest; importing twice archives nothing twice.
 
-Not promised: an end status that tells of rejects. The summary does; ``labeling rejects`` lists them.
+Not promised: an end status that tells of rejects. The summary does, and ``labeling rejects`` lists
+them.
 """
 
 from __future__ import annotations
@@ -32,7 +33,11 @@ if TYPE_CHECKING:
 @click.option("--forget", metavar="NAME", help="Take a damaged archive file out instead.")
 @click.option("--config", "path", type=click.Path(path_type=Path), help="labeling.toml to use.")
 def command(
-    files: tuple[Path, ...], name: str | None, until: str | None, forget: str | None, path: Path | None
+    files: tuple[Path, ...],
+    name: str | None,
+    until: str | None,
+    forget: str | None,
+    path: Path | None,
 ) -> None:
     """Import files into the archive; without FILES, those that the sources name.
 
@@ -128,8 +133,9 @@ def _summary(plans: Sequence[Plan], totals: Totals, seconds: float) -> None:
     rate = totals.events / max(seconds, 1e-9)
     click.echo(
         f"{files} file{'s' * (files != 1)}, {totals.records:,} records, {totals.events:,} events: "
-        f"{totals.accepted:,} accepted, {totals.duplicate:,} duplicate, {totals.too_late:,} too late, "
-        f"{totals.rejected:,} rejected; {seconds:.1f} s, {rate:,.0f} events/s"
+        f"{totals.accepted:,} accepted, {totals.duplicate:,} duplicate, "
+        f"{totals.too_late:,} too late, {totals.rejected:,} rejected; "
+        f"{seconds:.1f} s, {rate:,.0f} events/s"
     )
     if totals.rejected:
         click.echo("`labeling rejects` lists what was rejected, and why")

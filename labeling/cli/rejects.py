@@ -63,9 +63,13 @@ def list_command(
         return
     shown = listed.select(_SHOWN).head(20 if limit is None else limit)
     emit(shown.with_columns(pl.col("raw").bin.slice(0, _RAW_SHOWN)), "table", None)
-    tally = listed["reason"].value_counts(sort=False).sort("count", "reason", descending=[True, False])
+    tally = (
+        listed["reason"].value_counts(sort=False).sort("count", "reason", descending=[True, False])
+    )
     reasons = ", ".join(f"{n:,} {name}" for name, n in tally.iter_rows())
-    click.echo(f"{listed.height:,} rejects{': ' + reasons if reasons else ''}; {shown.height:,} shown")
+    click.echo(
+        f"{listed.height:,} rejects{': ' + reasons if reasons else ''}; {shown.height:,} shown"
+    )
 
 
 @command.command("retry")

@@ -20,7 +20,7 @@ import click
 from labeling.errors import ConfigError, DataError
 
 if TYPE_CHECKING:  # the simulator is imported when the command runs: --help stays fast
-    from labeling.testing.simulator import Disturbance, World, Written
+    from labeling.testing.simulator import Written
 
 FORMATS: Final = ("parquet", "jsonl")
 SHARE: Final = click.FloatRange(0.0, 1.0)

@@ -8,6 +8,7 @@ Not promised: an answer while another process writes the store. The message says
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -24,18 +25,18 @@ from labeling.cli.output import FORMATS, emit
 def command(
     statement: str, form: str | None, out: Path | None, config: Path | None, store: Path | None
 ) -> None:
-    """Ask the store one question in SQL (DuckDB's), as in
-
-        labeling sql 'select clicked, count(*) from note_labels group by all'
+    """Ask the store one question in SQL (DuckDB's). STATEMENT `-` is read from standard input.
 
     Tables and views are listed by `labeling sql 'show tables'`; docs/store.md tells what they
-    hold. STATEMENT `-` is read from standard input.
+    hold.
+
+    Example: labeling sql 'select clicked, count(*) from note_labels group by all'
     """
     from labeling.config import find_config, load_config
     from labeling.io.store import Store
 
     if statement == "-":
-        statement = click.get_text_stream("stdin").read()
+        statement = sys.stdin.read()
     path = store or load_config(config or find_config()).store
     with Store.open(path, read_only=True) as opened:
         answer = opened.query(statement)

@@ -135,7 +135,8 @@ class Watermarks:
     def _settled(self) -> Watermarks:
         """``F`` of sources and rules from marks and idleness."""
         raw = {s.name: self._lowest(s) for s in self.specs}
-        live = {name: mark for name, mark in raw.items() if mark is not None}
+        # A partition that wakes up may lie behind what its source has passed: that stands.
+        live = {n: max(mark, self.sources[n]) for n, mark in raw.items() if mark is not None}
         rules = dict(self.rules)
         for key, types in self.reads.items():
             feeding = [live[s.name] for s in self.specs if s.name in live and s.feeds(types)]

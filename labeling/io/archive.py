@@ -228,7 +228,7 @@ class Archive:
         """Turn a failed read of some of ``files`` into a DataError that names the file."""
         try:
             yield
-        except (pl.exceptions.PolarsError, OSError) as error:
+        except (pl.exceptions.PolarsError, OSError):
             for file in files:
                 self._check_size(file)
                 try:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from labeling.io.mapping_values import BAD_VALUE, WRONG_TYPE
+from labeling.io.mapping_numbers import BAD_VALUE, WRONG_TYPE
 
 #: A record nested deeper than this is refused here.
 MAX_DEPTH: Final = 200
@@ -52,7 +52,7 @@ def parse(payload: bytes) -> dict[str, Any]:
     Raises:
         BadJsonError: see ``exact``.
     """
-    if _depth(payload) > MAX_DEPTH:
+    if depth(payload) > MAX_DEPTH:
         raise BadJsonError(f"nested deeper than {MAX_DEPTH}")
     try:
         found = _DECODER.decode(payload.decode())
@@ -65,13 +65,14 @@ def parse(payload: bytes) -> dict[str, Any]:
     return found
 
 
-def _depth(payload: bytes) -> int:
-    deepest = depth = 0
+def depth(payload: bytes) -> int:
+    """How deep the brackets of a record nest; 0 where that is surely not past ``MAX_DEPTH``."""
+    deepest = level = 0
     if payload.count(b"[") + payload.count(b"{") <= MAX_DEPTH:
         return deepest
     for found in _BRACKET.finditer(payload):
-        depth += (found.lastindex == 1) - (found.lastindex == 2)  # noqa: PLR2004 - the groups
-        deepest = max(deepest, depth)
+        level += (found.lastindex == 1) - (found.lastindex == 2)  # noqa: PLR2004 - the groups
+        deepest = max(deepest, level)
     return deepest
 
 

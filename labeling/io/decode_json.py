@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 import polars as pl
 
-from labeling.io.decode_exact import BadJsonError, exact, parse
+from labeling.io.decode_exact import MAX_DEPTH, BadJsonError, depth, exact, parse
 from labeling.model.reject import Reason
 
 _ROW: Final = "row"
@@ -127,8 +127,8 @@ class JsonReader:
         self._halves(rows[middle:], records, found)
 
     def _single(self, row: int, payload: bytes, found: _Found) -> None:
-        """One record: by the fast way where that takes it, else ``exact``."""
-        fast = self._joined([payload])
+        """One record that could not be read with others: by ``exact``, but for deep ones."""
+        fast = self._joined([payload]) if depth(payload) > MAX_DEPTH else None
         if fast is None or fast[1]:
             found.add_exact(row, payload)
         else:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -30,9 +31,10 @@ from labeling.io.intake import Intake, Taken
 from labeling.io.merging import merge_small
 from labeling.io.store import Commit, Counts, Store
 
-#: A commit takes in about this many events, or this many bytes of them in memory.
-CHUNK_EVENTS: Final = 2_000_000
-CHUNK_BYTES: Final = 800_000_000
+#: A commit takes in about this many events, or this many bytes of them in memory. While one is
+#: taken in, the next is read.
+CHUNK_EVENTS: Final = 1_000_000
+CHUNK_BYTES: Final = 500_000_000
 
 
 @dataclass
@@ -112,7 +114,7 @@ class Importer:
         store: open for writing.
         config: columns, archive folder and clock skew.
         progress: called with the numbers of each batch read (records, events, rejects, bytes) and
-            of each commit (the rest); None: nobody watches.
+            of each commit (the rest), from two threads; None: nobody watches.
 
     Raises:
         StoreError: the store is new and the archive has files of another store.
@@ -140,9 +142,13 @@ class Importer:
             if not path.is_file():
                 raise DataError(f"{path}: no such file; name files that exist")
         totals, hours = Totals(), set[datetime]()
-        for chunk in self._chunks(plan):
-            done = self._commit(plan, chunk, hours)
-            totals.add(done)
+        chunks = self._chunks(plan)
+        # The next chunk is decoded while one is sorted, written and committed.
+        with ThreadPoolExecutor(max_workers=1) as ahead:
+            coming = ahead.submit(next, chunks, None)
+            while (chunk := coming.result()) is not None:
+                coming = ahead.submit(next, chunks, None)
+                totals.add(self._commit(plan, chunk, hours))
         with self.store.commit(f"end of import of {plan.source.name}") as commit:
             commit.end_source(plan.source.name, plan.until_ts)
         merge_small(self.store, self.archive, sorted(hours), lambda: next(self._stems))
@@ -237,7 +243,9 @@ def forget(store: Store, archive: Archive, name: str) -> int:
     """
     held = [f.rows for f in store.files() if f.name == name]
     if not held:
-        raise DataError(f"the archive has no file {name}; `labeling sql 'from archive_files'` lists them")
+        raise DataError(
+            f"the archive has no file {name}; `labeling sql 'from archive_files'` lists them"
+        )
     with store.commit(f"archive file {name} forgotten") as commit:
         commit.remove_files([name])
     archive.remove([name])
@@ -290,9 +298,9 @@ def _refuse_foreign(store: Store, archive: Archive) -> None:
     foreign = [p for p in _import_files(archive.root) if _prefix(store) not in p.name]
     if foreign:
         raise StoreError(
-            f"the store {store.path} names no archive file, but {archive.root} holds {len(foreign)} "
-            "of another store: restore that store, or name another folder in `archive =`, or "
-            "delete the folder and import its input again"
+            f"the store {store.path} names no archive file, but {archive.root} holds "
+            f"{len(foreign)} of another store: restore that store, or name "
+            "another folder in `archive =`, or delete the folder and import its input again"
         )
 
 

@@ -19,7 +19,7 @@ import polars as pl
 
 from labeling.engine.keys import user_key
 from labeling.io.archive import Archive, ArchiveFile, hour_of, hour_start
-from labeling.io.store.schema import POSITION
+from labeling.io.store.tables import POSITION
 from labeling.model.event import IDENTITY, event_schema
 
 #: The archive's order, and ``user_id`` where two users share a key: equal identities are adjacent.

@@ -21,7 +21,7 @@ from labeling.config.source import Emit, SourceConfig
 from labeling.errors import ConfigError
 from labeling.io.mapping_fill import Filler, hash_text
 from labeling.io.mapping_issues import Clock, Issues
-from labeling.io.mapping_values import as_text
+from labeling.io.mapping_numbers import as_text
 from labeling.io.mapping_view import STRIDE, Records, View, explode, matches
 from labeling.model.event import REQUIRED, TS, event_schema
 from labeling.model.reject import POSITION_SCHEMA

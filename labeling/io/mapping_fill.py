@@ -16,7 +16,9 @@ import polars as pl
 
 from labeling.config.source import Spec
 from labeling.engine.keys import string_key
-from labeling.io.mapping_values import How, as_text, in_range, read_values
+from labeling.io.mapping_numbers import as_text
+from labeling.io.mapping_times import in_range
+from labeling.io.mapping_values import How, read_values
 from labeling.io.mapping_view import View, blank
 
 

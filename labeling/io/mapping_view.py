@@ -19,7 +19,7 @@ import polars as pl
 from labeling.config.mapcheck import record_path
 from labeling.config.paths import INDEX, is_reserved, split_path
 from labeling.config.source import Emit
-from labeling.io.mapping_values import WRONG_TYPE, as_text
+from labeling.io.mapping_numbers import WRONG_TYPE, as_text
 
 #: Indices of a record's events: block number times this, plus the element's place in its list.
 #: A longer list is one reject.

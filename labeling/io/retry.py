@@ -24,7 +24,7 @@ from labeling.io.decode import Decoded, Decoder, RecordBatch
 from labeling.io.importing import Totals, counts_of, record, stems
 from labeling.io.intake import Intake
 from labeling.io.store import Store
-from labeling.io.store.schema import POSITION, REJECTS
+from labeling.io.store.tables import POSITION, REJECTS
 from labeling.model.reject import POSITION_SCHEMA
 
 #: Records decoded, and taken in under one commit, at a time.
@@ -34,7 +34,7 @@ _RECORD: Final = tuple(c for c in POSITION if c != "index")
 
 @dataclass
 class Retried:
-    """What feeding rejects again did: ``totals`` of what was taken in, rejects resolved and left."""
+    """What feeding rejects again did: ``totals`` of what was taken in; the rest count rejects."""
 
     totals: Totals
     resolved: int = 0
@@ -111,14 +111,16 @@ class _Job:
 
     def run(self, source: SourceConfig, rejects: pl.DataFrame) -> None:
         """Feed one block of one source's rejects again."""
-        whole = rejects.filter(pl.col("raw").is_not_null() & ~pl.col("truncated").fill_null(value=False))
+        whole = rejects.filter(
+            pl.col("raw").is_not_null() & ~pl.col("truncated").fill_null(value=False)
+        )
         records = whole.unique(_RECORD, keep="last", maintain_order=True)
         listed = rejects.join(records, on=_RECORD, how="semi", nulls_equal=True)
         self.result.cut += rejects.height - listed.height
         decoder = Decoder(
             source, self.config.columns, max_clock_skew_ms=self.config.max_clock_skew_ms
         )
-        batch = RecordBatch(records["raw"].to_list(), records.select(POSITION_SCHEMA))
+        batch = RecordBatch(records["raw"].to_list(), records.select(list(POSITION_SCHEMA)))
         decoded = decoder.decode(batch)
         still = decoded.rejects.select(list(POSITION))
         resolved = listed.join(still, on=list(POSITION), how="anti", nulls_equal=True)

@@ -64,6 +64,7 @@ class RuleTable:
     window_ms: int | None = None
 
     def __post_init__(self) -> None:
+        """Refuse names that a table cannot have."""
         if not _NAME.match(self.name):
             raise RuleError(
                 f"rule {self.name!r}: a rule's name becomes a table's; use lower-case letters, "

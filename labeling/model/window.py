@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import polars as pl
@@ -20,6 +20,8 @@ _UNITS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_0
 _DURATION: Final = re.compile(r"(\d+)\s*(ms|s|m|h|d)")
 _HOUR_MS: Final = _UNITS["h"]
 _DAY_MS: Final = _UNITS["d"]
+#: By how many minutes a local midnight has been missing, in any zone of the tz database.
+_MIDNIGHT_GAPS: Final = (0, 30, 60, 120, 180, 1440)
 
 
 def duration_ms(text: str) -> int:
@@ -72,19 +74,23 @@ class EndOfDay:
     def end(self, ts: pl.Expr) -> pl.Expr:
         """The last millisecond of that local day, in UTC.
 
-        Where midnight does not exist (clocks put forward at midnight), the next day begins at
-        the first instant that does; where it happens twice, at the first of the two.
+        Where midnight does not exist (clocks put forward at midnight, a day left out), the next
+        day begins at the first instant that does; where it happens twice, at the first of the two
+        that lies after the anchor.
         """
         local = ts.dt.convert_time_zone(self.tz).dt.replace_time_zone(None).dt.truncate("1d")
         midnight = local + pl.duration(days=self.days + 1)
 
-        def utc(naive: pl.Expr) -> pl.Expr:
-            return naive.dt.replace_time_zone(
-                self.tz, ambiguous="earliest", non_existent="null"
-            ).dt.convert_time_zone("UTC")
+        def begins(ambiguous: Literal["earliest", "latest"]) -> pl.Expr:
+            tries = [midnight + pl.duration(minutes=late) for late in _MIDNIGHT_GAPS]
+            instants = [
+                t.dt.replace_time_zone(self.tz, ambiguous=ambiguous, non_existent="null") for t in tries
+            ]
+            return pl.coalesce(instants).dt.convert_time_zone("UTC")
 
-        starts = [utc(midnight + pl.duration(minutes=m)) for m in (0, 30, 60, 120)]
-        return pl.coalesce(starts) - pl.duration(milliseconds=1)
+        first = begins("earliest")
+        begin = pl.when(first > ts).then(first).otherwise(begins("latest"))
+        return begin - pl.duration(milliseconds=1)
 
     def __str__(self) -> str:
         """The canonical text that enters a rule's digest."""

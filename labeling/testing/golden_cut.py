@@ -59,7 +59,7 @@ def cut(rule: LabelRule, events: pl.DataFrame) -> Table:
         raise DataError(
             f"{read.height} events; a case has {MOST_EVENTS} at most: narrow --from and --to"
         )
-    days = (read["event_ts"].min() - BASE).days  # type: ignore[operator]  # a time, as all are
+    days = (min(read["event_ts"].to_list()) - BASE).days
     nameless = _nameless(rule, read).with_columns(pl.col("event_ts") - timedelta(days=days))
     filled = [
         c for c in nameless.columns if c in _HEAD or nameless[c].null_count() < nameless.height

@@ -146,7 +146,7 @@ def rules_of(root: Path, named_rules: str | None = None) -> tuple[LabelRule, ...
 
     Args:
         root: the project's folder, from which its modules are imported.
-        named_rules: ``module:RULES``; else ``rules`` of ``root/labeling.toml``, else ``rules:RULES``.
+        named_rules: ``module:RULES``; else ``rules`` of labeling.toml, else ``rules:RULES``.
 
     Raises:
         ConfigError: they cannot be imported, or are no tuple of label rules.

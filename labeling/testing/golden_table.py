@@ -60,12 +60,12 @@ class Table:
 
 
 def read_table(content: str) -> Table:
-    """The table in a text; empty lines and those that begin with ``#`` are left out.
+    r"""The table in a text; empty lines and those that begin with ``#`` are left out.
 
     Raises:
         TableError: no header, a column named twice, or a row of another number of cells.
 
-    >>> read_table("user_id | n\\nu1 | 3").rows
+    >>> read_table("user_id | n\nu1 | 3").rows
     (('u1', '3'),)
     """
     numbered = [

@@ -131,7 +131,7 @@ def current(rule: LabelRule, stored: pl.DataFrame) -> pl.DataFrame:
 
 
 def block(events: pl.DataFrame, low_ms: int, high_ms: int) -> pl.DataFrame:
-    """The events of a range of time, both ends inclusive, as replay reads them: by user and time."""
+    """The events from ``low_ms`` to ``high_ms``, both inclusive, as replay reads them."""
     low, high = (pl.lit(t, dtype=pl.Int64).cast(TS) for t in (low_ms, high_ms))
     inside = events.filter(pl.col("event_ts").is_between(low, high))
     return inside.sort("user_id", "event_ts", "event_id", maintain_order=True)

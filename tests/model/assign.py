@@ -9,7 +9,7 @@ Not promised: anything on two events of one identity; the caller keeps the first
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -104,12 +104,13 @@ def selects(selector: Event, e: Fact, twins: Twins) -> bool:
     return selector.where is None or where(selector.where, e, twins) is True
 
 
-@lru_cache(maxsize=10_000)
-def day_begins(day: date, tz: str) -> int:
-    """The first instant, in ms, whose local date is ``day`` or later: found minute by minute."""
+def next_day(ts: int, days: int, tz: str) -> int:
+    """The first instant after ``ts``, in ms, more than ``days`` local days later: minute by minute."""
     zone = ZoneInfo(tz)
-    at = datetime(day.year, day.month, day.day, tzinfo=UTC) - timedelta(hours=16)
-    while at.astimezone(zone).date() < day:
+    at = _EPOCH + timedelta(milliseconds=ts)
+    last = at.astimezone(zone).date() + timedelta(days=days)
+    at = at.replace(second=0, microsecond=0)
+    while at.astimezone(zone).date() <= last:
         at += timedelta(minutes=1)
     return (at - _EPOCH) // timedelta(milliseconds=1)
 
@@ -118,8 +119,12 @@ def window_end(rule: LabelRule, anchor_ts: int) -> int:
     """The last instant of an anchor's window."""
     if isinstance(rule.bound, Duration):
         return anchor_ts + rule.bound.ms
-    local = (_EPOCH + timedelta(milliseconds=anchor_ts)).astimezone(ZoneInfo(rule.bound.tz))
-    return day_begins(local.date() + timedelta(days=rule.bound.days + 1), rule.bound.tz) - 1
+    return _calendar_end(anchor_ts, rule.bound.days, rule.bound.tz)
+
+
+@lru_cache(maxsize=100_000)
+def _calendar_end(anchor_ts: int, days: int, tz: str) -> int:
+    return next_day(anchor_ts, days, tz) - 1
 
 
 def points(rule: LabelRule, anchor_ts: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""The store; see ``store.py``. One concept per file:
+"""The store; see ``store.py``. One concept per file.
 
 schema     the tables and their columns
 database   the DuckDB file: opening, locking, frames in and out

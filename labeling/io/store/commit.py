@@ -19,7 +19,8 @@ from labeling.io.archive import ArchiveFile
 from labeling.io.store import lookup, views
 from labeling.io.store.database import Database
 from labeling.io.store.publish import Published, publish
-from labeling.io.store.schema import (
+from labeling.io.store.schema import Table
+from labeling.io.store.tables import (
     ARCHIVE_FILES,
     CONFLICTS,
     COUNTS,
@@ -28,7 +29,6 @@ from labeling.io.store.schema import (
     LATE_EVENTS,
     POSITION,
     REJECTS,
-    Table,
 )
 from labeling.model.table import RuleTable
 
@@ -53,10 +53,12 @@ class Counts:
     accepted: int
 
     def __post_init__(self) -> None:
+        """Hold the counts to law 5."""
         outcomes = self.rejected + self.too_late + self.duplicate + self.accepted
         if outcomes != self.events:
             raise ValueError(
-                f"counts of source {self.source!r}: {self.events} events read, {outcomes} accounted for"
+                f"counts of source {self.source!r}: {self.events} events read, "
+                f"{outcomes} accounted for"
             )
 
 
@@ -100,7 +102,7 @@ class Commit:
         return fresh.height
 
     def mark_retried(self, rejects: pl.DataFrame) -> None:
-        """Note that listed rejects (``POSITION`` columns and ``raw``) were taken in by this commit."""
+        """Note that this commit took rejects in: ``POSITION`` columns and ``raw`` tell which."""
         columns = (*POSITION, "raw")
         same = " AND ".join(f't."{c}" IS NOT DISTINCT FROM k."{c}"' for c in columns)
         with self._db.given("given_keys", rejects.select(columns)):

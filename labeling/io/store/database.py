@@ -28,7 +28,7 @@ from labeling.model.event import TS
 STORAGE_VERSION: Final = "v1.2.0"
 #: A larger write-ahead log than DuckDB's 16 MB: commits do not stop for a checkpoint.
 _CHECKPOINT: Final = "256MB"
-#: DuckDB's errors about the file, the disk or the memory; a COMMIT that cannot be written among them.
+#: DuckDB's errors about the file, the disk or the memory; a failed COMMIT is among them.
 _MACHINE: Final = (
     duckdb.IOException,
     duckdb.OutOfMemoryException,

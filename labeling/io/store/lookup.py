@@ -18,7 +18,8 @@ import polars as pl
 from labeling.io.archive import ArchiveFile
 from labeling.io.store.database import Database
 from labeling.io.store.publish import between
-from labeling.io.store.schema import BOOK_SCHEMA, HOURS, conform
+from labeling.io.store.schema import conform
+from labeling.io.store.tables import BOOK_SCHEMA, HOURS
 from labeling.model.table import ROW_KEY, RuleTable
 
 _FILE: Final = tuple(f.name for f in fields(ArchiveFile))
@@ -38,6 +39,8 @@ def current(db: Database, table: RuleTable, keys: pl.DataFrame) -> pl.DataFrame:
     """Stored state of the given keys, as ``labeling.engine.changes`` takes it.
 
     Args:
+        db: the store's file.
+        table: the rule's version.
         keys: ``user_id``, ``anchor_ts``, ``anchor_id``; further columns are not looked at.
 
     Returns:

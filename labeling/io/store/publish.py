@@ -16,7 +16,8 @@ from typing import Final
 import polars as pl
 
 from labeling.io.store.database import Database
-from labeling.io.store.schema import BOOK_SCHEMA, LABEL_CHANGES, RETRACTED, conform
+from labeling.io.store.schema import conform
+from labeling.io.store.tables import BOOK_SCHEMA, LABEL_CHANGES, RETRACTED
 from labeling.model.table import ROW_KEY, ROW_KEY_SCHEMA, RuleTable
 
 _ON_KEY: Final = " AND ".join(f't."{c}" = k."{c}"' for c in ROW_KEY)
@@ -41,6 +42,8 @@ def publish(db: Database, table: RuleTable, changes: pl.DataFrame, commit: int) 
     """Apply changes of one rule's version; see the module's law.
 
     Args:
+        db: the store's file, inside a transaction.
+        table: the rule's version; its table exists.
         changes: key, ``revision`` (Int32), ``kind``, ``reason``, ``point_ts``, ``old`` and ``new``
             (Struct of ``table.values``); a key may change several times, in any row order.
         commit: the number of the transaction.
@@ -97,7 +100,7 @@ def _as_json(column: str, names: list[str]) -> pl.Expr:
 
 
 def _settle(db: Database, table: RuleTable, changes: pl.DataFrame, commit: int) -> None:
-    """Bring keys that the store may know to their last state; ``changes`` sorted by key, revision."""
+    """Bring keys that the store may know to their last state; sorted by key and revision."""
     starts = changes.unique(ROW_KEY, keep="first", maintain_order=True)
     ends = changes.unique(ROW_KEY, keep="last", maintain_order=True)
     # A key whose first change here has revision 1 is new; one that is inserted had been retracted.

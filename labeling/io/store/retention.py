@@ -16,7 +16,7 @@ from typing import Final
 
 from labeling.errors import ConfigError
 from labeling.io.store.database import Database
-from labeling.io.store.schema import TABLES
+from labeling.io.store.tables import TABLES
 
 _DATED: Final = {t.name: t.dated for t in TABLES if t.dated is not None}
 
@@ -25,6 +25,7 @@ def retain(db: Database, keep_ms: Mapping[str, int | None]) -> dict[str, int]:
     """Drop the days that lie wholly before the newest event time less what is kept.
 
     Args:
+        db: the store's file, inside a transaction.
         keep_ms: a rule's name, ``label_changes``, ``rejects``, ``late_events`` or ``conflicts``,
             to how much of it is kept, in ms; None for all, like what is not named. A rule that
             has no table yet has nothing to drop.
@@ -41,7 +42,8 @@ def retain(db: Database, keep_ms: Mapping[str, int | None]) -> dict[str, int]:
     if fixed:
         known = ", ".join(sorted(rules | set(_DATED)))
         raise ConfigError(
-            f"[retention] names {', '.join(fixed)}, always kept whole; what can be kept shorter: {known}"
+            f"[retention] names {', '.join(fixed)}, always kept whole; what can be kept "
+            f"shorter: {known}"
         )
     newest = db.value("SELECT max(newest_ts) FROM commits")
     if newest is None:

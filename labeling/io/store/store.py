@@ -25,7 +25,7 @@ from labeling.io.archive import ArchiveFile
 from labeling.io.store import lookup, retention, views
 from labeling.io.store.commit import Commit
 from labeling.io.store.database import Database
-from labeling.io.store.schema import SCHEMA_VERSION
+from labeling.io.store.tables import SCHEMA_VERSION
 from labeling.model.table import RuleTable
 
 _READS: Final = ("SELECT", "EXPLAIN")
@@ -172,7 +172,8 @@ class Store:
                 raise StoreError(f"one statement is expected, {len(statements)} were given")
             if statements[0].type.name not in _READS:
                 raise StoreError(
-                    f"{statements[0].type.name} is refused: the store is only read here; write a SELECT"
+                    f"{statements[0].type.name} is refused: the store is only read here; "
+                    "write a SELECT"
                 )
             with self._db.explained():
                 return self._db.frame(sql)

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from labeling.errors import StoreError
 from labeling.io.store.database import Database
-from labeling.io.store.schema import BOOK_SCHEMA, COUNTS_TOTAL, TABLES, create_table
+from labeling.io.store.schema import create_table
+from labeling.io.store.tables import BOOK_SCHEMA, COUNTS_TOTAL, TABLES
 from labeling.model.table import ROW_KEY, RuleTable
 
 _RESERVED = {t.name for t in TABLES} | {"counts_total"}

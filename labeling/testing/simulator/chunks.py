@@ -3,7 +3,7 @@
 Always holds: the rows are a function of (world, events, hours, seed, start) and of nothing
 else, neither of how they are taken nor of the number of threads; exactly ``events`` of them,
 all within ``[start, start + hours)``, in the order of (event_ts, event_id) across all chunks;
-each event_id once. Memory follows a chunk (half a million events) and the sessions that
+each event_id once. Memory follows a chunk (a quarter of a million events) and the sessions that
 run past its end, not the length of the log.
 
 Not promised: the same rows from another version of NumPy, whose streams may change, or on
@@ -38,7 +38,7 @@ from labeling.testing.simulator.sessions import draw_sessions
 from labeling.testing.simulator.world import World, stream
 
 HOUR_MS: Final = 3_600_000
-CHUNK_EVENTS: Final = 500_000
+CHUNK_EVENTS: Final = 250_000
 CHUNK_MS: Final = 900_000
 CHUNK_LEAST: Final = 5_000  # events: smaller chunks would cut too many sessions
 CHUNKS: Final = 10_000  # ids have four digits for them

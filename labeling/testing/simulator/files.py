@@ -90,7 +90,11 @@ def write_log(  # noqa: PLR0913 - the traffic, the way and the file: all named
     """Simulate traffic into ``out``, in the order of arrival.
 
     Args:
-        world: see :func:`traffic`, as for ``events``, ``hours``, ``seed`` and ``start``.
+        world: sizes, rates and coefficients.
+        events: how many, exactly; repeats and bad lines come on top.
+        hours: how long, of event time.
+        seed: of the traffic and of what happens to it.
+        start: of the log, with a timezone.
         out: the file, in a folder that exists; replaced if it is there.
         form: one of ``FORMATS``.
         disturbance: none unless given; bad lines need ``jsonl``.

@@ -123,12 +123,12 @@ class World:
     unfollow: float = 0.1  # of follows
     unfollow_ms: int = 3_600_000  # mean
     visit: float = 0.08  # of views outside profiles lead to the author's profile
-    order: float = 0.02
+    order: float = 0.04
     order_later: float = 0.4  # of orders come after the session
-    order_later_ms: int = 14_400_000  # mean delay of those
+    order_later_ms: int = 7_200_000  # mean delay of those
     order_cents: int = 3_000  # median value
-    refund: float = 0.08  # of orders
-    refund_ms: int = 43_200_000  # mean delay
+    refund: float = 0.1  # of orders
+    refund_ms: int = 21_600_000  # mean delay
     refund_partial: float = 0.3  # of refunds are of half the value
 
     # What tracking carries

@@ -1,0 +1,226 @@
+"""What a replay will read and publish, decided before it starts.
+
+Always holds: a plan is a function of what the store says and of the range; every hour of the range is in
+exactly one of its lists; a block reads no more than the memory allows, as far as file sizes tell.
+
+Not promised: how many events of the hours around the range lie within reach. They are estimated
+by their share of the hour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from labeling.engine.watermark import FOREVER, NEVER
+from labeling.errors import DataError
+from labeling.io.archive import ArchiveFile
+from labeling.io.store import Store
+from labeling.model.rule import LabelRule
+from labeling.model.table import RuleTable, table_of
+
+HOUR: Final = timedelta(hours=1)
+#: Peak memory of evaluating one event with the rows made of it, measured (benchmarks/replay.py).
+EVENT_BYTES: Final = 1_000
+
+
+@dataclass(frozen=True)
+class Block:
+    """Neighbouring hours that are read and evaluated at once, for ``buckets`` parts of the users in turn.
+
+    ``read_from`` and ``read_to`` (exclusive) are the range with the rule's reach around it.
+    """
+
+    hours: tuple[datetime, ...]
+    read_from: datetime
+    read_to: datetime
+    files: tuple[ArchiveFile, ...]
+    events: int
+    buckets: int
+
+    @property
+    def from_ts(self) -> datetime:
+        """Start of the first hour."""
+        return self.hours[0]
+
+    @property
+    def to_ts(self) -> datetime:
+        """End of the last hour, exclusive."""
+        return self.hours[-1] + HOUR
+
+    @property
+    def bytes(self) -> int:
+        """Estimated peak memory of one part."""
+        return self.events * EVENT_BYTES // self.buckets
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done for one rule.
+
+    ``done``: hours published already from all that is archived. ``waiting``: hours that are not complete, which
+    only ``immature`` publishes.
+    """
+
+    rule: LabelRule
+    table: RuleTable
+    mark: int
+    blocks: tuple[Block, ...]
+    done: tuple[datetime, ...]
+    waiting: tuple[datetime, ...]
+
+    @property
+    def files(self) -> int:
+        """How many files will be opened, each counted once."""
+        return len({f.name for b in self.blocks for f in b.files})
+
+    @property
+    def file_bytes(self) -> int:
+        """The size of those files."""
+        return sum(size for _, size in {(f.name, f.bytes) for b in self.blocks for f in b.files})
+
+    @property
+    def hours(self) -> int:
+        """How many hours will be published."""
+        return sum(len(b.hours) for b in self.blocks)
+
+    @property
+    def events(self) -> int:
+        """Estimated events to be read, those around the blocks counted with each."""
+        return sum(b.events for b in self.blocks)
+
+
+def hours_of(from_ts: datetime, to_ts: datetime) -> tuple[datetime, ...]:
+    """The hours of ``[from_ts, to_ts)``; both at full hours, UTC.
+
+    Raises:
+        DataError: not full hours, or nothing between them.
+    """
+    for at in (from_ts, to_ts):
+        if at != at.replace(minute=0, second=0, microsecond=0):
+            raise DataError(f"{at:%Y-%m-%dT%H:%M}: hours are published whole; name a full hour")
+    count = (to_ts - from_ts) // HOUR
+    if count <= 0:
+        raise DataError(f"nothing lies from {from_ts:%Y-%m-%dT%H} to {to_ts:%Y-%m-%dT%H}: --to is exclusive")
+    return tuple(from_ts + i * HOUR for i in range(count))
+
+
+def mark_of(rule: LabelRule, ends: Mapping[str, datetime | None], sources: Iterable[str]) -> int:
+    """``F`` of a rule over an archive that no stream feeds: the lowest declared end, epoch ms.
+
+    Args:
+        rule: the rule; every source counts as one that can feed it.
+        ends: source to its declared end, None for all there is.
+        sources: those that the configuration names: one without an end has not been read.
+    """
+    del rule
+    marks = [FOREVER if end is None else _ms(end) for end in ends.values()]
+    marks += [NEVER for source in sources if source not in ends]
+    return min(marks, default=NEVER)
+
+
+def plan(
+    store: Store,
+    rule: LabelRule,
+    from_ts: datetime,
+    to_ts: datetime,
+    *,
+    sources: Sequence[str],
+    memory_bytes: int,
+    immature: bool = False,
+    force: bool = False,
+) -> Plan:
+    """Lay out a replay.
+
+    Args:
+        store: open.
+        rule: what to evaluate.
+        from_ts: first hour.
+        to_ts: end, exclusive.
+        sources: names of the configured sources, all of which must have been imported to their end.
+        memory_bytes: what one part of a block may need.
+        immature: also hours that are not complete, as far as their points have passed.
+        force: also hours that are published from all that is archived.
+
+    Raises:
+        DataError: the range is empty or not of full hours.
+    """
+    mark = mark_of(rule, store.source_ends(), sources)
+    back, ahead = _reach(rule)
+    files = store.files(from_ts - back, to_ts + ahead)
+    table = table_of(rule)
+    known = {row["hour"]: row for row in store.hours(table).iter_rows(named=True)}
+    todo, done, waiting = [], [], []
+    for hour in hours_of(from_ts, to_ts):
+        complete = is_complete(rule, hour, mark)
+        newest = max((f.max_archived for f in _near(files, hour - back, hour + HOUR + ahead)), default=0)
+        before = known.get(hour)
+        fresh = before is not None and before["complete"] and before["archive_commit"] >= newest
+        if fresh and not force:
+            done.append(hour)
+        elif complete or immature:
+            todo.append(hour)
+        else:
+            waiting.append(hour)
+    blocks = tuple(_blocks(todo, files, (back, ahead), memory_bytes // EVENT_BYTES))
+    return Plan(rule, table, mark, blocks, tuple(done), tuple(waiting))
+
+
+def is_complete(rule: LabelRule, hour: datetime, mark: int) -> bool:
+    """Whether every window of the hour's anchors has passed: ``F > end + window``."""
+    return mark > _ms(hour + HOUR) + rule.bound.longest_ms
+
+
+def _reach(rule: LabelRule) -> tuple[timedelta, timedelta]:
+    """How far around its anchors a rule reads: back and ahead."""
+    ahead = timedelta(milliseconds=rule.bound.longest_ms + 1)
+    return timedelta(milliseconds=rule.repeat_ms), ahead
+
+
+def _near(files: Sequence[ArchiveFile], from_ts: datetime, to_ts: datetime) -> list[ArchiveFile]:
+    return [f for f in files if f.touches(from_ts, to_ts, None)]
+
+
+def _blocks(
+    hours: Sequence[datetime],
+    files: Sequence[ArchiveFile],
+    reach: tuple[timedelta, timedelta],
+    limit: int,
+) -> Iterator[Block]:
+    """Neighbouring hours together while they fit; an hour that does not is cut by users."""
+    run: list[datetime] = []
+    for hour in hours:
+        longer = _block([*run, hour], files, reach, limit) if run and run[-1] + HOUR == hour else None
+        if longer is not None and longer.buckets == 1:
+            run.append(hour)
+            continue
+        if run:
+            yield _block(run, files, reach, limit)
+        run = [hour]
+    if run:
+        yield _block(run, files, reach, limit)
+
+
+def _block(
+    hours: Sequence[datetime],
+    files: Sequence[ArchiveFile],
+    reach: tuple[timedelta, timedelta],
+    limit: int,
+) -> Block:
+    low, high = hours[0] - reach[0], hours[-1] + HOUR + reach[1]
+    near = _near(files, low, high)
+    events = sum(round(f.rows * _share(f, low, high)) for f in near)
+    return Block(tuple(hours), low, high, tuple(near), events, max(1, -(-events // max(1, limit))))
+
+
+def _share(file: ArchiveFile, low: datetime, high: datetime) -> float:
+    """The part of a file's time span that lies in the range."""
+    span = (file.max_ts - file.min_ts).total_seconds()
+    inside = (min(file.max_ts, high) - max(file.min_ts, low)).total_seconds()
+    return 1.0 if span <= 0 else max(0.0, min(1.0, inside / span))
+
+
+def _ms(at: datetime) -> int:
+    return int(at.astimezone(UTC).timestamp() * 1000)

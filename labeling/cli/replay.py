@@ -1,0 +1,150 @@
+"""``labeling replay``: rows of archived hours, evaluated and published.
+
+Always holds: each hour is published whole or not at all; run again after an interruption it goes on
+with the hours that are missing, and where nothing is missing it says so and changes nothing.
+
+Not promised: hours that are not complete. They are named, and left out unless ``--immature``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from labeling.cli.progress import progress_bar
+from labeling.cli.times import parse_hour
+from labeling.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from backfill.plan import Plan
+    from backfill.replay import HourDone
+    from labeling.model.rule import LabelRule
+
+
+@click.command("replay")
+@click.option("--from", "from_", required=True, help="First hour, UTC: 2026-11-20T00.")
+@click.option("--to", "to", required=True, help="End of the range, exclusive: 2026-11-20T06.")
+@click.option("--rule", "names", multiple=True, help="Only this rule (NAME or NAME@VERSION).")
+@click.option("--dry-run", is_flag=True, help="Print what would be read and published.")
+@click.option("--immature", is_flag=True, help="Also hours not complete, as far as they have come.")
+@click.option("--force", is_flag=True, help="Also hours that are up to date.")
+@click.option("--config", "path", type=click.Path(path_type=Path), help="labeling.toml to use.")
+def command(
+    from_: str,
+    to: str,
+    names: tuple[str, ...],
+    dry_run: bool,
+    immature: bool,
+    force: bool,
+    path: Path | None,
+) -> None:
+    """Evaluate rules over archived hours and publish the rows into the store.
+
+    Example: labeling replay --from 2026-11-20T00 --to 2026-11-20T06 --rule note_labels
+    """
+    from backfill.plan import plan
+    from backfill.replay import replay
+    from labeling.config import find_config, load_config, load_rules
+    from labeling.io.archive import Archive
+    from labeling.io.store import Store
+
+    config = load_config(path or find_config())
+    rules = _chosen(load_rules(config), names)
+    archive = Archive(config.archive, config.columns)
+    with Store.open(config.store, read_only=dry_run) as store:
+        plans = [
+            plan(
+                store,
+                rule,
+                parse_hour(from_),
+                parse_hour(to),
+                sources=[s.name for s in config.sources],
+                memory_bytes=config.memory_bytes,
+                immature=immature,
+                force=force,
+            )
+            for rule in rules
+        ]
+        if dry_run:
+            for each in plans:
+                _print_plan(each)
+            return
+        for each in plans:
+            started = time.monotonic()
+            with progress_bar(each.rule.key, each.events, "events") as progress:
+                hours = list(replay(store, archive, each, progress=progress))
+            _print_done(each, hours, time.monotonic() - started)
+        store.retain(config.retention)
+    if any(each.waiting for each in plans):
+        raise DataError(_waiting(plans))
+
+
+def _chosen(rules: Sequence[LabelRule], names: Sequence[str]) -> list[LabelRule]:
+    """The rules of those names; all without names.
+
+    Raises:
+        ConfigError: a name that no rule has.
+    """
+    known = {name for rule in rules for name in (rule.name, rule.key)}
+    for name in names:
+        if name not in known:
+            there = ", ".join(rule.key for rule in rules)
+            raise ConfigError(f"--rule {name}: no such rule; there are {there}")
+    return [r for r in rules if not names or r.name in names or r.key in names]
+
+
+def _print_plan(plan: Plan) -> None:
+    """What a dry run says of one rule."""
+    click.echo(
+        f"{plan.rule.key}: {plan.hours} hours to publish, {len(plan.done)} up to date, "
+        f"{len(plan.waiting)} not complete; {plan.files} files, {plan.file_bytes / 1e6:,.1f} MB, "
+        f"about {plan.events:,} events"
+    )
+    for block in plan.blocks:
+        parts = f", {block.buckets} parts by user" if block.buckets > 1 else ""
+        click.echo(
+            f"  {_hour(block.from_ts)} to {_hour(block.to_ts)}: reads {_minute(block.read_from)} to "
+            f"{_minute(block.read_to)}, {len(block.files)} files, about {block.events:,} events, "
+            f"about {block.bytes / 1e6:,.0f} MB of memory{parts}"
+        )
+
+
+def _print_done(plan: Plan, hours: Sequence[HourDone], seconds: float) -> None:
+    """The summary of one rule."""
+    rows = sum(h.rows for h in hours)
+    new, changed, gone = (sum(getattr(h, n) for h in hours) for n in ("inserted", "updated", "retracted"))
+    if not hours:
+        click.echo(f"{plan.rule.key}: nothing to publish, {len(plan.done)} hours up to date")
+        return
+    said = f"{new:,} new, {changed:,} updated, {gone:,} retracted" if new + changed + gone else "no change"
+    up_to_date = f", {len(plan.done)} up to date" if plan.done else ""
+    click.echo(
+        f"{plan.rule.key}: {len(hours)} hours published{up_to_date}, {rows:,} rows ({said}) in "
+        f"{seconds:.1f} s"
+    )
+
+
+def _waiting(plans: Sequence[Plan]) -> str:
+    """What is left out, and what to do about it."""
+    first = next(p for p in plans if p.waiting)
+    hours = sorted({h for p in plans for h in p.waiting})
+    return (
+        f"{len(hours)} hours are not complete and were left out, the first {_hour(hours[0])}: rule "
+        f"{first.rule.key} looks {first.rule.bound} ahead, and a source of the configuration has not been "
+        "imported that far. Import the rest, or publish what has passed with --immature"
+    )
+
+
+def _hour(at: datetime) -> str:
+    return f"{at:%Y-%m-%dT%H}"
+
+
+def _minute(at: datetime) -> str:
+    return f"{at:%Y-%m-%dT%H:%M:%S}"
+
