@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from random import Random
 from typing import Any
+from zlib import crc32
 
 import polars as pl
 
@@ -16,7 +17,7 @@ from labeling.engine.evaluate import evaluate
 from labeling.engine.points import points
 from labeling.model.event import EVENT_SCHEMA
 from labeling.model.rule import LabelRule
-from tests.model.assign import Fact, Twins
+from tests.model.assign import Fact, Twins, identity
 from tests.model.assign import points as model_points
 from tests.model.oracle import Row, rows
 from tests.strategies import seeded
@@ -24,10 +25,10 @@ from tests.strategies import seeded
 Asked = Callable[[Fact, int], bool]
 
 
-def frame(events: Iterable[Fact]) -> pl.DataFrame:
-    """Facts as a frame of the contract, in their order."""
+def frame(events: Iterable[Fact], rule: LabelRule | None = None) -> pl.DataFrame:
+    """Facts as a frame of the contract and what a rule declares beyond it, in their order."""
     listed = list(events)
-    schema = {**EVENT_SCHEMA, "event_ts": pl.Int64()}
+    schema = {**(rule.event_schema if rule else EVENT_SCHEMA), "event_ts": pl.Int64()}
     made = pl.DataFrame(listed, schema=schema, orient="row")
     return made.cast({"event_ts": EVENT_SCHEMA["event_ts"]})
 
@@ -49,7 +50,7 @@ def dicts(made: pl.DataFrame) -> list[dict[str, Any]]:
 
 def engine_rows(rule: LabelRule, events: list[Fact], asked: Asked | None = None) -> list[Row]:
     """What ``evaluate`` says, at all points or at those asked for."""
-    given = frame(events)
+    given = frame(events, rule)
     found = points(rule, given)
     if asked is not None:
         keep = [asked(events[r["row"]], r["point_ts"]) for r in dicts(found)]
@@ -85,7 +86,7 @@ def last_point(rule: LabelRule, e: Fact) -> int:
 
 def finals(rule: LabelRule, events: list[Fact]) -> list[int]:
     """The times of the points that the engine calls final, sorted."""
-    found = points(rule, frame(events)).filter("final")
+    found = points(rule, frame(events, rule)).filter("final")
     return sorted(found["point_ts"].cast(pl.Int64).to_list())
 
 
@@ -97,3 +98,18 @@ def worlds(rng: Random, n: int, types: Sequence[str], unit_ms: int = 1) -> dict[
         for e in seeded(rng, size, types=types, unit_ms=unit_ms, user=f"{world}."):
             by_user.setdefault(e["user_id"], []).append(e)
     return by_user
+
+
+def in_order(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What rows and changes are sorted by."""
+    return tuple(row[k] for k in ("point_ts", "anchor_ts", "anchor_id", "user_id"))
+
+
+def extended(rule: LabelRule, e: Fact) -> Fact:
+    """The fact with the rule's declared columns filled from small sets, by a hash of its identity."""
+    some = {"bool": (True, True, False, None), "i64": (None, 0, 1_500, 3_000, 90_000)}
+    more = {}
+    for name, kind in rule.columns.items():
+        values = some.get(kind, (None, "x"))
+        more[name] = values[crc32(f"{name}{identity(e)}".encode()) % len(values)]
+    return e | more

@@ -1,7 +1,7 @@
 """The engine's stream behind the model's interface: the same cases, tables, changes and counts.
 
-Always holds: a step is committed whole or not at all; after a crash only what was committed is used:
-the watermarks, the stored rows and the archive's tail.
+Always holds: a step is committed whole or not at all; after a crash only what was committed is
+used: the watermarks, the stored rows and the archive's tail.
 """
 
 from __future__ import annotations
@@ -16,13 +16,11 @@ from labeling.engine.changes import apply, changes
 from labeling.engine.keys import user_key
 from labeling.engine.step import Out, restore, start, step
 from labeling.model.rule import LabelRule
-from tests.engine_drive import dicts, frame
+from tests.engine_drive import dicts, frame, in_order
 from tests.model.clock import Item
 from tests.strategies import LATENESS_MS, Case
 
 KEYS = ("user_id", "anchor_ts", "anchor_id")
-#: In which order a step's changes are compared: a key has one change at a point at most.
-ORDER = ("point_ts", "anchor_ts", "anchor_id", "user_id")
 
 
 def empty_table(rule: LabelRule) -> pl.DataFrame:
@@ -43,10 +41,8 @@ class Shard:
     def crash(self, marks: watermark.Watermarks) -> None:
         """Memory is lost and read back from the archive's tail, nothing older than it must be."""
         kept = pl.concat(self.archive)
-        low = min(
-            *(marks.of_rule(r) - r.reach_ms for r in self.rules),
-            min(marks.of_source(s.name) for s in marks.specs),
-        )
+        bounds = [marks.of_rule(r) - r.reach_ms for r in self.rules]
+        low = min(*bounds, *(marks.of_source(s.name) for s in marks.specs))
         tail = kept.filter(pl.col("event_ts").cast(pl.Int64) >= low - LATENESS_MS)
         self.state = restore(
             self.rules, tail, marks, lateness_ms=LATENESS_MS, since_ms=self.since_ms
@@ -90,12 +86,12 @@ class EngineStream:
     def step(
         self, items: Sequence[Item], *, crash: bool = False
     ) -> dict[str, list[dict[str, Any]]]:
-        """All shards through the same items; returns the changes by rule, in ``ORDER``."""
+        """All shards through the same items; returns the changes by rule, by time and key."""
         if crash:
             for shard in self.shards:
                 shard.crash(self.marks)
         made: dict[str, list[dict[str, Any]]] = {r.key: [] for r in self.rules}
-        after = self.marks
+        after, self.conflicts = self.marks, 0
         for n, shard in enumerate(self.shards):
             after, batch = self._judged(items, n)
             out, found = shard.take(batch, after, crash=crash)
@@ -132,8 +128,3 @@ class EngineStream:
             key = tuple(row.pop(k) for k in KEYS)
             found[key] = (revision, row if present else None)
         return found
-
-
-def in_order(change: dict[str, Any]) -> tuple[Any, ...]:
-    """What changes are sorted by."""
-    return tuple(change[k] for k in ORDER)

@@ -1,7 +1,8 @@
 """Hypothesis strategies for dense streams that know nothing of any rule, and how to read one.
 
 Always holds: 32 instants, 2 users, 3 items (one null), 3 authors (one null), 6 ids, so that
-ties, repeats and references to everything are common; facts have different identities; a stream shrinks towards few events at time 0, of type 0, by user 0.
+ties, repeats and references to everything are common; facts have different identities; streams
+shrink towards few events at time 0, of type 0, by user 0.
 
 Not promised: likely behaviour. A view may end before it starts.
 """
@@ -135,7 +136,7 @@ SETUPS = (
     (Source("app", 3, ("0",)), Source("ads", 5, ("0",), _ADS)),
     (Source("app", 3, ("0", "1")), Source("ads", 5, ("0", "1"), _ADS)),
 )
-LATENESS_MS = 8
+LATENESS_MS = 14
 Lane = tuple[str, str]
 
 
@@ -168,6 +169,13 @@ class Case:
         return "\n".join(lines)
 
 
+def lanes_for(e: Fact, sources: Sequence[Source]) -> list[tuple[Source, str]]:
+    """The partitions that can bring an event."""
+    kind = e["event_type"]
+    able = [s for s in sources if s.event_types is None or kind in s.event_types]
+    return [(s, p) for s in able for p in s.partitions]
+
+
 @st.composite
 def _arrived(
     draw: st.DrawFn,
@@ -175,25 +183,23 @@ def _arrived(
     sources: tuple[Source, ...],
     found_in: st.SearchStrategy[list[Fact]],
     late: bool,
+    conflicts: bool,
 ) -> list[tuple[Fact, Lane]]:
     found: list[tuple[int, int, Fact, Lane]] = []
 
     def arrive(e: Fact, source: Source, partition: str) -> None:
         stray = late and draw(st.integers(0, 2)) > 0
-        delay = draw(st.integers(6, 20) if stray else st.integers(0, source.max_disorder_ms))
+        delay = draw(st.integers(4, 22) if stray else st.integers(0, source.max_disorder_ms))
         found.append((e["event_ts"] + delay, len(found), e, (source.name, partition)))
 
     for e in draw(found_in):
-        lanes = [
-            (s, p)
-            for s in sources
-            for p in s.partitions
-            if s.event_types is None or e["event_type"] in s.event_types
-        ]
-        lane = draw(st.sampled_from(lanes))
+        lane = draw(st.sampled_from(lanes_for(e, sources)))
         arrive(e, *lane)
-        if draw(st.integers(0, 4)) == 1:
+        again = draw(st.integers(0, 4))
+        if again == 1:
             arrive(dict(e), *lane)
+        elif again == 2 and conflicts:
+            arrive(e | {"page_id": "other"}, *lane)
     return [(e, lane) for _, _, e, lane in sorted(found, key=lambda f: f[:2])]
 
 
@@ -240,16 +246,20 @@ def cases(
     types: Iterable[str] = TYPES,
     late: bool = False,
     idle: bool = False,
+    conflicts: bool = False,
 ) -> Case:
     """Streams of any setup, with repeats, in steps of random sizes.
 
     Each event arrives after at most its source's disorder, so that none is late, unless ``late``:
     then some are, and some of them too late. With ``idle`` partitions fall idle and wake up, which
-    makes events late as well.
+    makes events late as well. With
+    ``conflicts`` some events come again with other content.
     """
     sources = SETUPS[draw(st.integers(0, len(SETUPS) - 1))]
     some = facts(max_size, types=sorted(types))
-    case = Case(sources, draw(_arrived(sources=sources, found_in=some, late=late)), [])
+    case = Case(
+        sources, draw(_arrived(sources=sources, found_in=some, late=late, conflicts=conflicts)), []
+    )
     sizes = draw(cuts(len(case.arrived)))
     flags = [idle and draw(st.integers(0, 5)) == 1 for _ in sizes]
     return cut(case, sizes, flags)
@@ -263,6 +273,32 @@ def cuts(n: int) -> st.SearchStrategy[list[int]]:
         return [end - start for start, end in zip([0, *ends], ends, strict=False)]
 
     return st.lists(st.booleans(), min_size=n, max_size=n).map(sizes)
+
+
+def crowd(
+    rng: Random, n: int, sources: tuple[Source, ...], types: Sequence[str], *, late: bool
+) -> Case:
+    """Many small worlds, told apart by their users, that arrive together: from a seed."""
+    found = []
+    for world in range(n):
+        for e in seeded(rng, rng.choice((8, 16, 24)), types=types, user=f"{world}."):
+            source, partition = rng.choice(lanes_for(e, sources))
+            stray = late and rng.random() < 0.3
+            delay = rng.randint(4, 22) if stray else rng.randint(0, source.max_disorder_ms)
+            arrival = (e["event_ts"] + delay, rng.random(), dict(e), (source.name, partition))
+            found += [arrival] * rng.choice((1, 1, 1, 2))
+    arrived = [(e, lane) for _, _, e, lane in sorted(found, key=lambda f: f[:2])]
+    sizes = [rng.randint(1, len(arrived) // 8) for _ in range(12)]
+    return cut(Case(sources, arrived, []), sizes)
+
+
+def of_user(case: Case, user: str) -> Case:
+    """The same items with one user's events: what a shard sees."""
+    steps = [
+        [replace(i, events=tuple(e for e in i.events if e["user_id"] == user)) for i in items]
+        for items in case.steps
+    ]
+    return replace(case, steps=steps)
 
 
 def table(events: Iterable[Fact], *, in_order: bool = True) -> str:

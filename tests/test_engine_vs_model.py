@@ -17,14 +17,26 @@ import pytest
 from hypothesis import given, note
 from hypothesis import strategies as st
 
+import rules as shipped
 from labeling.model.event import TS
 from labeling.model.rule import LabelRule
 from labeling.model.window import EndOfDay, end_of_day
-from tests.engine_drive import compare, differences, engine_rows, finals, last_point, worlds
-from tests.model.assign import Fact, selects, window_end
-from tests.model.oracle import rows
-from tests.model.sample_rules import CALENDAR, NOTES, RULES, TWINS, VIEWS
-from tests.strategies import THOROUGH, examples, facts, table
+from tests.engine_drive import (
+    Asked,
+    compare,
+    differences,
+    engine_rows,
+    extended,
+    finals,
+    in_order,
+    last_point,
+    worlds,
+)
+from tests.model.assign import Fact, Twins, selects, window_end
+from tests.model.oracle import Row, rows
+from tests.model.sample_rules import CALENDAR, DOUBLE, NOTES, RULES, TWINS, VIEWS
+from tests.strategies import THOROUGH, examples, fact, facts, table
+from tests.test_golden_model import TWINS as SHIPPED_TWINS
 
 HALF_HOUR = 1_800_000
 WORLDS = 2_000 if THOROUGH else 120
@@ -33,23 +45,42 @@ each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda r: r.name)
 
 @each_rule
 def test_many_worlds(rule: LabelRule) -> None:
-    """In one frame of many users, each user's rows are the model's for that user alone (law 3 too)."""
-    by_user = worlds(Random(7), WORLDS, sorted(rule.event_types))
-    got = engine_rows(rule, [e for mine in by_user.values() for e in mine])
+    """Many users in one frame: each one's rows are the model's for that user alone."""
+    assert_worlds_agree(rule, worlds(Random(7), WORLDS, sorted(rule.event_types)))
+
+
+def assert_worlds_agree(
+    rule: LabelRule, by_user: dict[str, list[Fact]], twins: Twins = TWINS
+) -> None:
+    """All users in one frame against each by itself."""
+    got: dict[str, list[Row]] = {}
+    for r in engine_rows(rule, [e for mine in by_user.values() for e in mine]):
+        got.setdefault(r["user_id"], []).append(r)
     for user, mine in by_user.items():
-        found = compare(rows(rule, mine, None, TWINS), [r for r in got if r["user_id"] == user])
+        found = compare(rows(rule, mine, None, twins), got.get(user, []))
         assert not found, f"{table(mine)}\n" + "\n".join(found)
+
+
+@pytest.mark.parametrize("unit_ms", [1_000, 90_000, 5_400_000])
+@pytest.mark.parametrize("rule", shipped.RULES, ids=lambda r: r.name)
+def test_shipped_rules(rule: LabelRule, unit_ms: int) -> None:
+    """The shipped rules, on scales of their repeats, their windows and a calendar day."""
+    by_user = worlds(Random(5), WORLDS, sorted(rule.event_types), unit_ms=unit_ms)
+    full = {user: [extended(rule, e) for e in mine] for user, mine in by_user.items()}
+    assert_worlds_agree(rule, full, SHIPPED_TWINS)
 
 
 @each_rule
 def test_rows_at_every_point(rule: LabelRule) -> None:
     """A shrinking example for each rule: all points of all candidates, repeats as absent rows."""
 
-    @examples(25)
-    @given(facts(types=(*rule.event_types, "other")))
-    def equal(events: list[Fact]) -> None:
+    @examples(20)
+    @given(facts(types=(*rule.event_types, "other")), st.integers(0, 3), st.integers(0, 3))
+    def equal(events: list[Fact], modulus: int, rest: int) -> None:
         note(table(events))
-        assert differences(rule, events, TWINS) == []
+        # All points, or a few: the answer to one question does not depend on the others.
+        asked = None if modulus == 0 else lambda _, p: p % (2 * modulus) == rest
+        assert differences(rule, events, TWINS, asked) == []
 
     equal()
 
@@ -57,24 +88,19 @@ def test_rows_at_every_point(rule: LabelRule) -> None:
 DENSE_VIEWS = ("impression", *["view_start", "view_end", "view_heartbeat"] * 2, "click", "like")
 
 
-@given(facts(24, types=DENSE_VIEWS))
-@examples(40)
-def test_dwell_in_dense_views(events: list[Fact]) -> None:
+@pytest.mark.parametrize("rule", [NOTES, VIEWS], ids=lambda r: r.name)
+def test_dwell_in_dense_views(rule: LabelRule) -> None:
     """Views upon views: ties of starts and ends, wrong ids, heartbeats after the close."""
-    note(table(events))
-    assert differences(VIEWS, events, TWINS) + differences(NOTES, events, TWINS) == []
+    assert_worlds_agree(rule, worlds(Random(3), WORLDS, DENSE_VIEWS))
 
 
-@given(st.integers(0, 10**9))
-@examples(20)
-def test_calendar_days_of_25_hours(seed: int) -> None:
+@pytest.mark.parametrize("days", [0, 1])
+def test_calendar_days_of_25_hours(days: int) -> None:
     """On a scale of half hours, over the night in which Berlin puts its clocks back."""
-    types = sorted(CALENDAR.event_types)
-    for days in (0, 1):
-        rule = replace(CALENDAR, window=end_of_day(days, tz="Europe/Berlin"), early=("3h", "24h"))
-        by_user = worlds(Random(seed), 5, types, unit_ms=HALF_HOUR)
-        for mine in by_user.values():
-            assert differences(rule, mine, TWINS) == []
+    window = end_of_day(days, tz="Europe/Berlin")
+    rule = replace(CALENDAR, window=window, early=("3h", "23h30m"))
+    types = sorted(rule.event_types)
+    assert_worlds_agree(rule, worlds(Random(9), WORLDS, types, unit_ms=HALF_HOUR))
 
 
 @pytest.mark.parametrize(
@@ -93,13 +119,11 @@ def test_calendar_days_of_25_hours(seed: int) -> None:
     ],
 )
 def test_ends_of_days(tz: str, near: str) -> None:
-    """The window's end is that of a minute-by-minute search, where clocks change, and never before."""
+    """Where clocks change: the end that a search by minutes finds, and none before the anchor."""
     middle = datetime.fromisoformat(near).replace(tzinfo=ZoneInfo("UTC"))
     rng = Random(near)
-    moments = [
-        middle + timedelta(minutes=m, milliseconds=rng.randrange(60_000))
-        for m in range(-2000, 2000, 7)
-    ]
+    minutes = sorted(rng.sample(range(-2000, 2000), 80))
+    moments = [middle + timedelta(minutes=m, milliseconds=rng.randrange(60_000)) for m in minutes]
     given_ts = [round(m.timestamp() * 1000) for m in moments]
     for days in (0, 1):
         window: EndOfDay = end_of_day(days, tz=tz)
@@ -119,21 +143,28 @@ def test_blocks_of_users_and_hours_are_the_whole() -> None:
     middle = times[len(times) // 2]
     for rule in RULES:
         whole = engine_rows(rule, events)
-        parts = []
+        parts: list[Row] = []
         for bucket in range(3):
             mine = [e for n, u in enumerate(by_user) if n % 3 == bucket for e in by_user[u]]
             for first, last in ((times[0], middle), (middle, times[-1] + 1)):
                 reach = [
                     e for e in mine if first - rule.reach_ms <= e["event_ts"] < last + rule.reach_ms
                 ]
-                parts += engine_rows(
-                    rule, reach, lambda e, _, a=first, b=last: a <= e["event_ts"] < b
-                )
+                parts += engine_rows(rule, reach, between(first, last))
 
-        def order(row: dict[str, object]) -> tuple[str, ...]:
-            return tuple(str(row[k]) for k in ("point_ts", "anchor_ts", "anchor_id", "user_id"))
+        assert sorted(parts, key=in_order) == whole
 
-        assert sorted(parts, key=order) == whole
+
+def between(first: int, last: int) -> Asked:
+    """Ask for anchors in ``[first, last)``."""
+    return lambda e, _: first <= e["event_ts"] < last
+
+
+def test_repeats_alone_can_be_asked_for() -> None:
+    """A question about repeats only is answered with absent rows."""
+    clicks = [fact("click", 0), fact("click", 1, "b"), fact("like", 2, "c")]
+    got = engine_rows(DOUBLE, clicks, lambda e, _: e["event_id"] == "b")
+    assert [(r["anchor_id"], r["present"], r["again"]) for r in got] == [("b", False, None)] * 2
 
 
 def test_nothing_gives_nothing() -> None:

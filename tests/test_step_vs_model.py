@@ -1,21 +1,26 @@
-"""``step`` and ``changes`` against the slow stream: the same changes, tables and counts, step by step.
+"""``step`` and ``changes`` against the slow stream: equal changes, tables and counts at each step.
 
-Always holds: for the identical steps, whatever is late, too late, repeated, idle, lost in a crash or
-spread over shards, keys, revisions, kinds, reasons, old and new values are equal.
+Always holds: for the identical steps, whatever is late, too late, repeated, idle, lost in a crash
+or spread over shards, keys, revisions, kinds, reasons, old and new values are equal.
 """
 
 from __future__ import annotations
+
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from labeling.model.rule import LabelRule
-from tests.engine_stream import EngineStream, in_order
+from tests.engine_drive import in_order
+from tests.engine_stream import EngineStream
 from tests.model.sample_rules import CALENDAR, NOTES, RULES, T0, TWINS
 from tests.model.stream import Stream
-from tests.strategies import LATENESS_MS, Case, cases, examples
+from tests.strategies import LATENESS_MS, SETUPS, THOROUGH, Case, cases, crowd, examples, of_user
 
+# Shrinking a failing stream takes minutes; passing takes seconds.
+pytestmark = pytest.mark.timeout(900)
 each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda r: r.name)
 
 
@@ -35,13 +40,15 @@ def assert_equal_drives(
     model = Stream(rules, case.sources, LATENESS_MS, since_ms, TWINS)
     engine = EngineStream(rules, case, shards, since_ms)
     for n, items in enumerate(case.steps):
-        expected = model.step(items).changes
+        out = model.step(items)
+        expected = out.changes
         got = engine.step(items, crash=n in crashes)
         assert engine.marks.rules == model.clock.of_rule, f"F of rules after step {n}"
         assert engine.marks.sources == model.clock.of_source, f"F of sources after step {n}"
         for rule in rules:
             assert got[rule.key] == sorted(expected[rule.key], key=in_order), f"step {n}"
         assert engine.counts == model.counts
+        assert engine.conflicts == sum(conflict for _, conflict in out.duplicates)
     for rule in rules:
         stored = {k: (s.revision, s.values) for k, s in model.tables[rule.key].items()}
         assert engine.tables(rule) == stored
@@ -52,7 +59,7 @@ CRASHES = st.frozensets(st.integers(1, 18), max_size=3)
 
 @each_rule
 def test_step_by_step(rule: LabelRule) -> None:
-    """Each rule: late, too late and repeated events, idle partitions, crashes, one to three shards."""
+    """Each rule: late, too late, repeated events, idle partitions, crashes, one to three shards."""
 
     @examples(6)
     @given(stream_of(rule, late=True, idle=True), CRASHES, st.integers(1, 3))
@@ -62,8 +69,32 @@ def test_step_by_step(rule: LabelRule) -> None:
     equal()
 
 
-@given(cases(late=True, idle=True), st.integers(0, 40))
+@each_rule
+@pytest.mark.parametrize("late", [False, True], ids=["in-bound", "late"])
+def test_many_worlds_in_one_stream(rule: LabelRule, late: bool) -> None:  # noqa: FBT001 - a column
+    """Many users in the same steps; each one's changes are those of a model that has it alone."""
+    first = RULES.index(rule)
+    for seed in range(first, first + (20 if THOROUGH else 1)):
+        case = crowd(
+            Random(seed),
+            40,
+            SETUPS[seed % len(SETUPS)],
+            (*sorted(rule.event_types), "other"),
+            late=late,
+        )
+        engine = EngineStream([rule], case)
+        crash = len(case.steps) // 2
+        got = [engine.step(i, crash=n == crash)[rule.key] for n, i in enumerate(case.steps)]
+        for user in sorted({e["user_id"] for e, _ in case.arrived}):
+            model = Stream([rule], case.sources, LATENESS_MS, twins=TWINS)
+            for n, items in enumerate(of_user(case, user).steps):
+                expected = sorted(model.step(items).changes[rule.key], key=in_order)
+                mine = [c for c in got[n] if c["user_id"] == user]
+                assert mine == expected, f"step {n}, user {user}\n{of_user(case, user)!r}"
+
+
+@given(cases(late=True, idle=True, conflicts=True), st.integers(0, 40))
 @examples(4)
 def test_several_rules_in_one_stream(case: Case, since: int) -> None:
-    """Rules of different reach share memory; each has its own F, since and table."""
+    """Rules of different reach share memory; each has its own since; conflicts are told."""
     assert_equal_drives(case, NOTES, CALENDAR, *RULES[2:4], since_ms={NOTES.key: T0 + since})

@@ -69,8 +69,12 @@ def test_insert_update_retract_return(store: Store) -> None:
         "SELECT revision, kind, old, new, commit FROM label_changes ORDER BY revision"
     )
     assert [(r, k, c) for r, k, _, _, c in log.rows()] == [(2, "update", 2), (3, "retract", 3)]
-    assert json.loads(log.item(0, "old"))["paid"] == 1
-    assert json.loads(log.item(0, "new"))["experiments"] == ["x", "y"]
+    # Of an update only what differs, of a retraction everything.
+    assert (json.loads(log.item(0, "old")), json.loads(log.item(0, "new"))) == (
+        {"paid": 1},
+        {"paid": 2},
+    )
+    assert json.loads(log.item(1, "old")) == value(2)
     assert log.item(1, "new") is None
 
 
@@ -94,12 +98,27 @@ def test_several_revisions_of_a_key_in_one_call(store: Store) -> None:
     assert store.query("SELECT count(*) FROM label_changes").item() == 4
 
 
+def told_back(store: Store, now: dict[Any, Any]) -> dict[Any, dict[str, Any] | None]:
+    """Every value ever published, from the current rows and ``label_changes`` alone."""
+    log = store.query("SELECT user_id, anchor_ts, anchor_id, revision, old FROM label_changes")
+    before = {((u, t, a), r): json.loads(old) for u, t, a, r, old in log.iter_rows()}
+    told: dict[Any, dict[str, Any] | None] = {}
+    for k, (last, current) in now.items():
+        seen = current
+        for revision in range(last, 0, -1):
+            told[k, revision] = seen
+            old = before.get((k, revision))
+            seen = None if old is None else {**(seen or {}), **old}
+    return told
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_random_changes_equal_a_dict(store: Store, seed: int) -> None:
     """Any sequence of valid changes leaves the store where a dict ends, key by key."""
     rng = random.Random(seed)
     pool = [key(f"u{i % 4}", 7 * i, f"a{i % 3}") for i in range(12)]
     state: dict[Any, tuple[int, dict[str, Any] | None]] = {}
+    history: dict[Any, dict[str, Any] | None] = {}
     logged = 0
     for _ in range(8):
         batch: list[Change] = []
@@ -111,6 +130,7 @@ def test_random_changes_equal_a_dict(store: Store, seed: int) -> None:
             logged += kind != "insert"
             batch.append((k, revision + 1, kind, old, new))
             state[k] = (revision + 1, new)
+            history[k, revision + 1] = new
         rng.shuffle(batch)
         publish(store, *batch)
     stored = store.current(CLICKS, keys(*pool))
@@ -122,6 +142,7 @@ def test_random_changes_equal_a_dict(store: Store, seed: int) -> None:
         for r in stored.iter_rows(named=True)
     }
     assert got == state
+    assert told_back(store, got) == history
     assert store.query("SELECT count(*) FROM label_changes").item() == logged
     assert store.rows_of_hour(CLICKS, at()).height == sum(v is not None for _, v in state.values())
     assert store.stored_of_hour(CLICKS, at()).equals(stored)

@@ -32,19 +32,20 @@ class _RunByDefault(click.Group):
         return super().parse_args(ctx, args)
 
 
-@click.group("golden", cls=_RunByDefault)
+_EXAMPLE = """\b
+Example:
+  labeling golden
+  labeling golden fixtures/note_labels/two_clicks
+  labeling golden --accept two_clicks
+  labeling golden new two_clicks --rule note_labels --user u77 --from 2026-11-20T10 --to 2026-11-20T11
+"""
+
+
+@click.group("golden", cls=_RunByDefault, epilog=_EXAMPLE)
 def command() -> None:
-    r"""Golden cases: events in arrival order beside the rows that they must end as.
+    """Golden cases: events in arrival order beside the rows that they must end as.
 
     `labeling golden [PATH]` runs those of a fixtures folder, of one rule in it, or one case.
-
-    \b
-    Example:
-      labeling golden
-      labeling golden fixtures/note_labels/two_clicks
-      labeling golden --accept two_clicks
-      labeling golden new two_clicks --rule note_labels --user u77 \
-        --from 2026-11-20T10:00 --to 2026-11-20T10:40
     """
 
 
@@ -89,9 +90,11 @@ def _project(path: Path | None, config: Path | None) -> tuple[Path, tuple[LabelR
 
 
 def _drives() -> tuple[Drive, ...]:
+    """Those in memory, and the one through files."""
+    from labeling.cli.golden_files import FILES
     from labeling.testing.drives import DRIVES
 
-    return DRIVES
+    return (*DRIVES, FILES)
 
 
 def _run_case(place: Place, rules: tuple[LabelRule, ...], drives: tuple[Drive, ...]) -> bool:
@@ -109,11 +112,7 @@ def _run_case(place: Place, rules: tuple[LabelRule, ...], drives: tuple[Drive, .
         said = error
     if said is None:
         return False
-    click.echo(
-        f"FAILED {place.name}\n{said}"
-        if said is not place.problem
-        else f"FAILED {place.path}: {said}"
-    )
+    click.echo(f"FAILED {place.name}\n{place.said if said is place.problem else said}")
     return True
 
 
@@ -132,16 +131,15 @@ def new(
 
     Times without an offset are UTC; --from is inclusive, --to is not.
     """
-    from labeling.cli.golden_source import archived_events, named_rule, utc_time
+    from labeling.cli.golden_source import archived_events, named_rule
+    from labeling.cli.times import parse_time
     from labeling.config import find_config, load_config, load_rules
     from labeling.testing.golden_cut import write_case
 
     found = load_config(config or find_config())
     rule = named_rule(load_rules(found), rule_name)
     folder = found.folder / "fixtures" / rule.name / name
-    events = archived_events(
-        found, rule, user, utc_time("--from", from_ts), utc_time("--to", to_ts)
-    )
+    events = archived_events(found, rule, user, parse_time(from_ts), parse_time(to_ts))
     write_case(folder, rule, events, lateness=f"{found.lateness_ms}ms", why=why)
     click.echo(f"wrote case.toml and events.txt into {folder}")
     if not why:

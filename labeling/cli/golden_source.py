@@ -10,7 +10,7 @@ place in the record).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 import polars as pl
@@ -63,17 +63,3 @@ def named_rule(rules: Sequence[LabelRule], name: str) -> LabelRule:
             f"--rule {name}: {'several' if fit else 'none'} of this name; one of {known}"
         )
     return fit[0]
-
-
-def utc_time(option: str, text: str) -> datetime:
-    """A time in UTC, whole milliseconds; without an offset it is UTC already.
-
-    Raises:
-        ConfigError: not ISO 8601.
-    """
-    try:
-        when = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigError(f"{option} {text!r}: write a time such as 2026-11-20T10:05:00") from error
-    when = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
-    return when - timedelta(microseconds=when.microsecond % 1000)

@@ -52,7 +52,9 @@ def _duration(_: click.Context, __: click.Parameter, value: str) -> int:
     show_default=True,
     help="How long, of event time.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Same seed, same rows."
+)
 @click.option("--start", callback=_start, default="2026-11-20T00", show_default=True, help="UTC.")
 @click.option(
     "--disorder",
@@ -74,7 +76,9 @@ def _duration(_: click.Context, __: click.Parameter, value: str) -> int:
 )
 @click.option("--bad", type=SHARE, default=0.0, help="Share followed by a bad line (jsonl).")
 @click.option("--format", "form", type=click.Choice(FORMATS), help="Default: by --out's suffix.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File to write."
+)
 @click.option("--users", type=click.IntRange(min=1), help="Size of the world.")
 @click.option("--items", type=click.IntRange(min=1), help="Size of the world.")
 @click.option(

@@ -111,7 +111,10 @@ class Config(Table):
                 raise ValueError(f"[[source]] {source.name!r} is there twice; names are unique")
             seen.add(source.name)
             check_source(source, schema)
-            record_shape(source, schema)
+            try:
+                record_shape(source, schema)
+            except ValueError as error:
+                raise ValueError(f"[[source]] {source.name!r}: {error}") from None
         return self
 
     def event_schema(self) -> dict[str, pl.DataType]:

@@ -20,7 +20,10 @@ from labeling.config.source import Emit, SourceConfig
 
 @dataclass
 class _Node:
-    """One place in a record and how it is read: as a value, an object's fields, a list's items."""
+    """One place in a record and how it is read: as a value, an object's fields, a list's items.
+
+    Where only a ``when`` asks whether it is there, none of them: then its text will do.
+    """
 
     value: bool = False
     fields: dict[str, _Node] = field(default_factory=dict)
@@ -54,7 +57,7 @@ def record_shape(source: SourceConfig, schema: Mapping[str, pl.DataType]) -> dic
     """The top-level fields that a source's mapping reads, with the types that they are read as.
 
     Raises:
-        ValueError: no field is read, or one is read in two ways; the message names the source.
+        ValueError: no field is read, or one is read in two ways; the message names the field.
 
     >>> record_shape(SourceConfig(name="web", files="x", map={"user_id": "ctx.user"}), {
     ...     "user_id": pl.String()})
@@ -63,26 +66,21 @@ def record_shape(source: SourceConfig, schema: Mapping[str, pl.DataType]) -> dic
     root = _Node()
     for emit in source.emits():
         items = root.at(split_path(emit.explode)).list_item() if emit.explode else None
-        if items is not None and not any(
-            p.split(".")[0] == "element" for p, _ in _reads(emit, schema)
-        ):
-            items.value = True
+        if emit.when is not None and not is_reserved(emit.when.path):
+            of_element, names = record_path(emit.when.path, emit)
+            node = (items if of_element and items is not None else root).at(names)
+            node.value = node.value or emit.when.equals is not None
         for path, is_list in _reads(emit, schema):
             of_element, names = record_path(path, emit)
             node = (items if of_element and items is not None else root).at(names)
             (node.list_item() if is_list else node).value = True
     if not root.fields:
-        raise ValueError(f"[[source]] {source.name!r}: the mapping reads no field; map one")
-    try:
-        return {name: node.dtype(name) for name, node in root.fields.items()}
-    except ValueError as error:
-        raise ValueError(f"[[source]] {source.name!r}: {error}") from None
+        raise ValueError("the mapping reads no field of the record; map one")
+    return {name: node.dtype(name) for name, node in root.fields.items()}
 
 
 def _reads(emit: Emit, schema: Mapping[str, pl.DataType]) -> Iterator[tuple[str, bool]]:
     """The paths into the record that a block reads, each with whether it is read as a list."""
-    if emit.when is not None and not is_reserved(emit.when.path):
-        yield emit.when.path, False
     for column, spec in emit.map.items():
         for leaf in spec.leaves():
             as_list = isinstance(schema[column], pl.List) and leaf.split is None

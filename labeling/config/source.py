@@ -35,7 +35,9 @@ Unit = Literal["s", "ms", "us", "ns", "micro", "cent"]
 
 
 def _duration(value: Any) -> Any:
-    return duration_ms(value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        raise ValueError("write a duration such as '10m'")  # noqa: TRY004 - pydantic tells it
+    return duration_ms(value)
 
 
 def _spec(value: Any) -> Any:

@@ -62,25 +62,18 @@ def assign(
     """
     search = covering if rule.assign == "every" else nearest
     if rule.reference is None:
-        return _with_flags(search(_together(lane, found, events), lane), referred=False)
+        return search(found, events, lane).with_columns(referred=pl.lit(value=False))
     named = pl.col(rule.reference).is_not_null()
+    own = pl.col("ref").eq_missing(pl.col(rule.reference))
     by_reference = events.filter(named).with_columns(ref=pl.col(rule.reference))
-    columns = (*lane, "ref")
-    asks = pl.col("ref").eq_missing(pl.col(rule.reference))
-    referees = _together(columns, _referees(rule.reference, found), by_reference, asks)
-    referred = _with_flags(nearest(referees, columns), referred=True)
-    rest = events.filter(~named)
-    if rest.is_empty():
-        return referred
-    guessed = _with_flags(search(_together(lane, found, rest), lane), referred=False)
-    return pl.concat([referred, guessed.select(referred.columns)])
-
-
-def _with_flags(pairs: pl.DataFrame, *, referred: bool) -> pl.DataFrame:
-    """One shape for the results of both searches."""
-    if "expired" not in pairs.columns:
-        pairs = pairs.with_columns(expired=pl.lit(value=False))
-    return pairs.with_columns(referred=pl.lit(referred))
+    referred = nearest(_referees(rule.reference, found), by_reference, (*lane, "ref"), own)
+    guessed = search(found, events.filter(~named), lane)
+    return pl.concat(
+        [
+            referred.with_columns(referred=pl.lit(value=True)),
+            guessed.with_columns(referred=pl.lit(value=False)),
+        ]
+    )
 
 
 def _referees(reference: str, found: pl.DataFrame) -> pl.DataFrame:
@@ -90,29 +83,3 @@ def _referees(reference: str, found: pl.DataFrame) -> pl.DataFrame:
     by_column = found.filter(other).with_columns(ref=pl.col(reference))
     return pl.concat([by_id, by_column])
 
-
-def _together(
-    columns: Sequence[str],
-    found: pl.DataFrame,
-    events: pl.DataFrame,
-    asks: pl.Expr | None = None,
-) -> pl.DataFrame:
-    """Candidates and events as ``nearest`` wants them; an event that is both stands once.
-
-    ``asks`` tells which entry of a candidate with several names looks for another in its own name.
-    """
-    shape = [*columns, "row", "event_ts", "event_id"]
-    both = pl.col("row").is_in(events["row"].implode())
-    wants = both if asks is None else both & asks
-    heads = found.select(
-        *shape, "end_ts", kind=pl.lit(0, pl.UInt8), candidate="kept", wants=wants
-    )
-    alone = events.join(found.select("row"), on="row", how="anti")
-    tails = alone.select(
-        *shape,
-        end_ts=pl.lit(None, found.schema["end_ts"]),
-        kind=pl.lit(1, pl.UInt8),
-        candidate=pl.lit(value=False),
-        wants=pl.lit(value=True),
-    )
-    return pl.concat([heads, tails])

@@ -18,7 +18,6 @@ import polars as pl
 
 KEYS: Final = ("user_id", "anchor_ts", "anchor_id")
 META: Final = ("point_ts", "reason", "present")
-_FIRST: Final = "first_of_key"
 
 
 def changes(stored: pl.DataFrame, rows: pl.DataFrame, keys: Sequence[str] = KEYS) -> pl.DataFrame:
@@ -39,24 +38,31 @@ def changes(stored: pl.DataFrame, rows: pl.DataFrame, keys: Sequence[str] = KEYS
     values = [c for c in rows.columns if c not in (*keys, *META)]
     line = _line_up(stored, rows, keys, values)
     same_key = pl.all_horizontal(pl.col(k) == pl.col(k).shift(1) for k in keys).fill_null(value=False)
-    moved = line.with_columns(was=same_key & pl.col("present").shift(1), **{_FIRST: ~same_key})
+    was = same_key & pl.col("present").shift(1).fill_null(value=False)
     equal = pl.all_horizontal(pl.col(v).eq_missing(pl.col(v).shift(1)) for v in values)
     kind = (
-        pl.when(pl.col("present") & ~pl.col("was")).then(pl.lit("insert"))
-        .when(pl.col("was") & ~pl.col("present")).then(pl.lit("retract"))
-        .when(pl.col("was") & pl.col("present") & ~equal).then(pl.lit("update"))
-    )
-    told = moved.with_columns(
-        kind=pl.when("fresh").then(kind),
-        old=pl.when("was").then(pl.struct(pl.col(v).shift(1) for v in values)),
+        pl.when(pl.col("present") & ~was).then(pl.lit("insert"))
+        .when(was & ~pl.col("present")).then(pl.lit("retract"))
+        .when(was & pl.col("present") & ~equal).then(pl.lit("update"))
+    )  # fmt: skip
+    told = line.select(same_key.alias("same"), was.alias("was"), kind=pl.when("fresh").then(kind))
+    so_far = pl.col("kind").is_not_null().cast(pl.Int32).cum_sum()
+    # What is stored of a key comes first in its run and is no change itself.
+    base = pl.when(~pl.col("same")).then(line["revision"] - so_far + _is_change()).forward_fill()
+    told = told.with_columns(revision=(base + so_far).cast(pl.Int32)).with_row_index("at")
+    told = told.filter(_is_change())
+    now, before = line[told["at"]], line[told["at"] - told["was"].cast(pl.UInt32)]
+    made = pl.concat([now.drop("revision"), told.select("was", "kind", "revision")], how="horizontal")
+    made = made.with_columns(
+        old=pl.when("was").then(before.select(pl.struct(values)).to_series()),
         new=pl.when("present").then(pl.struct(values)),
     )
-    run = pl.col(_FIRST).cum_sum()
-    count = pl.col("kind").is_not_null().cast(pl.Int32).cum_sum().over(run)
-    base = pl.col("revision").first().over(run)
-    told = told.with_columns(revision=(base + count).cast(pl.Int32)).drop_nulls("kind")
     columns = (*keys, "revision", "kind", "reason", "point_ts", "old", "new")
-    return told.select(columns).sort("point_ts", *keys)
+    return made.select(columns).sort("point_ts", *keys)
+
+
+def _is_change() -> pl.Expr:
+    return pl.col("kind").is_not_null()
 
 
 def _line_up(

@@ -9,6 +9,7 @@ Not promised: rows for pairs without a view. Their dwell is null, which ``evalua
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import polars as pl
 
@@ -16,6 +17,9 @@ from labeling.engine.compile import selects
 from labeling.engine.measures import taken_by
 from labeling.engine.nearest import lane_sorted, nearest
 from labeling.model.vocabulary import Dwell, ReportedDwell
+
+#: Spans of all pairs are put on one line of integers as long as it stays below this.
+_LINE: Final = 2**62
 
 
 def view_events(measure: Dwell, lane: Sequence[str], events: pl.DataFrame) -> pl.DataFrame:
@@ -46,11 +50,8 @@ def view_events(measure: Dwell, lane: Sequence[str], events: pl.DataFrame) -> pl
 
 def _join(starts: pl.DataFrame, rest: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     """The latest start at or before each continuation with equal columns."""
-    shape = list(dict.fromkeys((*columns, "row", "event_ts", "event_id")))
-    forever = pl.lit(None, starts.schema["event_ts"])
-    heads = starts.select(*shape, end_ts=forever, kind=pl.lit(0, pl.UInt8), candidate=pl.lit(value=True), wants=pl.lit(value=False))
-    tails = rest.select(*shape, end_ts=forever, kind=pl.lit(1, pl.UInt8), candidate=pl.lit(value=False), wants=pl.lit(value=True))
-    found = nearest(pl.concat([heads, tails]), columns)
+    heads = starts.with_columns(end_ts=pl.lit(None, starts.schema["event_ts"]), kept=pl.lit(value=True))
+    found = nearest(heads, rest, columns)
     return found.drop_nulls("found").select("row", "event_ts", start="found")
 
 
@@ -133,10 +134,24 @@ def united(spans: pl.DataFrame, cap_ms: int | None) -> pl.DataFrame:
     >>> united(spans, None)["dwell_ms"].to_list()
     [12]
     """
+    low, high = spans.select(low=pl.col("since").min(), high=pl.col("until").max()).row(0)
+    if low is None:
+        return pl.DataFrame(schema={"ask": spans.schema["ask"], "dwell_ms": pl.Int64()})
+    # Pairs one behind the other on one line, so that a running maximum need not start anew.
+    width = high - low + 1
+    if width * (spans["ask"].max() + 1) >= _LINE:
+        return _capped(_fresh(spans, pl.col("until").cum_max().shift(1).over("ask")), cap_ms)
+    line = pl.col("ask").cast(pl.Int64) * width
+    reached = (pl.col("until") + line).cum_max().shift(1) - line
+    return _capped(_fresh(spans, reached), cap_ms)
+
+
+def _fresh(spans: pl.DataFrame, reached: pl.Expr) -> pl.DataFrame:
+    """What each pair's spans add to those before them, summed."""
     ordered = spans.sort("ask", "since", "until")
-    seen_to = pl.col("until").cum_max().shift(1).over("ask")
-    fresh = pl.col("until") - pl.max_horizontal("since", seen_to)
-    total = ordered.with_columns(fresh=pl.max_horizontal(fresh, pl.lit(0))).group_by("ask").agg(
-        dwell_ms=pl.col("fresh").sum()
-    )
+    added = pl.max_horizontal(pl.col("until") - pl.max_horizontal("since", reached), pl.lit(0))
+    return ordered.select("ask", dwell_ms=added).group_by("ask").agg(pl.col("dwell_ms").sum())
+
+
+def _capped(total: pl.DataFrame, cap_ms: int | None) -> pl.DataFrame:
     return total if cap_ms is None else total.with_columns(pl.col("dwell_ms").clip(upper_bound=cap_ms))

@@ -18,10 +18,11 @@ from labeling.engine.assign import assign, candidates
 from labeling.engine.compile import compile_node, selects
 from labeling.engine.dense import positions
 from labeling.engine.dwell import dwell, reported, view_events
+from labeling.engine.keys import match_key
 from labeling.engine.measures import NOTHING, measured, taken_by
 from labeling.model.event import TS
 from labeling.model.expr import AnchorColumn
-from labeling.model.rule import LabelRule
+from labeling.model.rule import KEY_SCHEMA, LabelRule, columns_of
 from labeling.model.rule_checks import label_order
 from labeling.model.vocabulary import Aggregate, Dwell, Measure, ReportedDwell
 
@@ -53,20 +54,49 @@ def evaluate(rule: LabelRule, events: pl.DataFrame, asked: pl.DataFrame) -> pl.D
     >>> evaluate(rule, none, points(rule, none)).height
     0
     """
+    rows = widened(rule, events, labels_at(rule, events, asked))
+    return rows.select(row_schema(rule).keys()).sort(_ORDER)
+
+
+def labels_at(rule: LabelRule, events: pl.DataFrame, asked: pl.DataFrame) -> pl.DataFrame:
+    """What ``evaluate`` finds, before keys and carried columns are put beside it.
+
+    Returns:
+        ``row`` (UInt32, the anchor's index in ``events``), ``point_ts``, ``present`` and labels, in
+        the order of ``asked``.
+    """
     if asked.is_empty():
-        return pl.DataFrame(schema=row_schema(rule))
-    events = events.select(sorted(rule.event_columns)).with_row_index("row")
-    found = candidates(rule, events)
-    anchors = found.select(anchor="row", anchor_ts="event_ts", present="kept")
-    pairs = asked.select("point", "point_ts", anchor="row")
-    at = positions(anchors["anchor"], events.height).gather(pairs["anchor"])
-    pairs = pl.concat([pairs, anchors[at].drop("anchor")], how="horizontal").with_row_index("ask")
+        schema = {"row": pl.UInt32(), "point_ts": TS, "present": pl.Boolean(), **rule.label_schema}
+        return pl.DataFrame(schema=schema)
+    numbered = events.select(sorted(rule.event_columns)).with_row_index("row")
+    found = candidates(rule, numbered)
+    pairs = asked.select("row", "point", "point_ts")
+    at = positions(found["row"], events.height).gather(pairs["row"])
+    anchors = found.select(anchor_ts="event_ts", present="kept")
+    pairs = pl.concat([pairs, anchors[at]], how="horizontal").with_row_index("ask")
+    present = pairs.filter("present")
     values = [
         frame
         for lane in rule.lanes
-        for frame in _lane_values(rule, lane, events, found, pairs.filter("present"))
+        for frame in _lane_values(rule, lane, numbered, found, present)
     ]
-    return _rows(rule, events, pairs, values)
+    return _labelled(rule, numbered, pairs, values)
+
+
+def widened(rule: LabelRule, events: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows that carry ``row`` with their keys and carried columns beside them.
+
+    Args:
+        rule: whose rows they are.
+        events: what ``row`` counts in.
+        rows: with ``row`` and ``present``; where that is false, what is carried is null.
+    """
+    carried = [c for c in rule.carry if c not in KEY_SCHEMA]
+    anchors = events.select("user_id", *carried, anchor_ts="event_ts", anchor_id="event_id")[rows["row"]]
+    wide = pl.concat([rows, anchors], how="horizontal")
+    if rows["present"].all():
+        return wide
+    return wide.with_columns(pl.when("present").then(pl.col(c)).alias(c) for c in carried)
 
 
 def _lane_values(
@@ -81,9 +111,10 @@ def _lane_values(
     if not mine:
         return []
     read = pl.any_horizontal(selects(e) for m in mine.values() for e in m.events())
-    wanted = events.filter(read)
+    wanted = _of_asked(events.filter(read), events, lane, pairs)
     assigned = assign(rule, lane, found, wanted).drop_nulls("found")
-    seen = _seen(events, assigned, pairs)
+    columns = {"row", "event_ts", "event_id", "event_type"}
+    seen = _seen(events.select(sorted(columns.union(*map(columns_of, mine.values())))), assigned, pairs)
     plain = {f"m{i}": m for i, m in mine.items() if not isinstance(m, Dwell | ReportedDwell)}
     frames = measured(seen, plain)
     for i, measure in mine.items():
@@ -96,6 +127,20 @@ def _lane_values(
     return frames
 
 
+def _of_asked(
+    wanted: pl.DataFrame, events: pl.DataFrame, lane: Sequence[str], pairs: pl.DataFrame
+) -> pl.DataFrame:
+    """The events whose lane columns, by hash, are those of an anchor asked for.
+
+    All where most anchors are asked for: looking would cost more than it saves.
+    """
+    asked = pairs["row"].unique()
+    if len(asked) * 2 > events.height - wanted.height:
+        return wanted
+    keys = events.select(lane)[asked].select(match_key(lane)).to_series().unique()
+    return wanted.filter(match_key(lane).is_in(keys.implode()))
+
+
 def _seen(events: pl.DataFrame, assigned: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     """Assigned events, once for each pair that sees them.
 
@@ -104,44 +149,44 @@ def _seen(events: pl.DataFrame, assigned: pl.DataFrame, pairs: pl.DataFrame) -> 
         the point).
     """
     each = []
-    for (_,), part in pairs.group_by("point", maintain_order=True):
-        at = positions(part["anchor"], events.height).gather(assigned["found"])
+    for _, part in pairs.group_by("point", maintain_order=True):
+        at = positions(part["row"], events.height).gather(assigned["found"])
         sees = pl.concat(
             [assigned.select("row", "event_ts"), part.select("ask", "anchor_ts", "point_ts")[at]],
             how="horizontal",
         )
         each.append(sees.filter(pl.col("event_ts") <= pl.col("point_ts")))
-    sees = pl.concat(each)
+    ends = pairs.select("ask", "anchor_ts", "point_ts").clear()
+    nobody = pl.concat([assigned.select("row", "event_ts").clear(), ends], how="horizontal")
+    sees = pl.concat([nobody, *each])
     since = (pl.col("event_ts") - pl.col("anchor_ts")).dt.total_milliseconds()
     left = (pl.col("point_ts") - pl.col("event_ts")).dt.total_milliseconds()
     times = sees.select("ask", delay_ms=since, left_ms=left)
     return pl.concat([events[sees["row"]], times], how="horizontal")
 
 
-def _rows(
+def _labelled(
     rule: LabelRule, events: pl.DataFrame, pairs: pl.DataFrame, values: Sequence[pl.DataFrame]
 ) -> pl.DataFrame:
-    """Keys, carried columns and labels of the pairs, sorted."""
-    anchors = {n.name for e in rule.labels.values() for n in e.walk() if isinstance(n, AnchorColumn)}
-    carried = [c for c in rule.carry if c in events.columns]
-    kept = dict.fromkeys(("user_id", "event_id", *carried))
-    columns = [*kept, *(pl.col(c).alias(f"anchor:{c}") for c in sorted(anchors))]
-    rows = [pairs.select("point_ts", "present", "anchor_ts"), events.select(columns)[pairs["anchor"]]]
+    """Labels of the pairs, from their measures."""
+    nodes = [n for e in rule.labels.values() for n in e.walk()]
+    anchors = sorted({n.name for n in nodes if isinstance(n, AnchorColumn)})
+    parts = [pairs.select("row", "point_ts", "present")]
+    if anchors:
+        parts.append(events.select(pl.col(c).alias(f"anchor:{c}") for c in anchors)[pairs["row"]])
     for frame in values:
-        at = positions(frame["ask"], pairs.height)
-        rows.append(frame.drop("ask")[at])
-    wide = pl.concat(rows, how="horizontal").with_columns(
+        parts.append(frame.drop("ask")[positions(frame["ask"], pairs.height)])
+    wide = pl.concat(parts, how="horizontal").with_columns(
         _default(i, m) for i, m in enumerate(rule.measures)
     )
     names = {id(m): f"m{i}" for i, m in enumerate(rule.measures)}
     for name in label_order(rule):
         value = compile_node(rule.labels[name], names).cast(rule.label_schema[name])
         wide = wide.with_columns(value.alias(name))
-    absent = [pl.when("present").then(pl.col(c)).alias(c) for c in rule.value_schema]
-    wide = wide.rename({"event_id": "anchor_id"})
-    if not pairs["present"].all():
-        wide = wide.with_columns(absent)
-    return wide.select(row_schema(rule).keys()).sort(_ORDER)
+    labels = wide.select("row", "point_ts", "present", *rule.label_schema)
+    if labels["present"].all():
+        return labels
+    return labels.with_columns(pl.when("present").then(pl.col(c)).alias(c) for c in rule.label_schema)
 
 
 def _default(index: int, measure: Measure) -> pl.Expr:

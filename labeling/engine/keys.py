@@ -31,15 +31,25 @@ def user_key() -> pl.Expr:
     return string_key("user_id").alias("user_key")
 
 
-def match_key(columns: Sequence[str]) -> pl.Expr:
+def match_key(columns: Sequence[str], *, other: bool = False) -> pl.Expr:
     """One UInt64 for several String columns, order sensitive; null if any of them is.
+
+    Args:
+        columns: what to hash.
+        other: by another hash function (xxh64), to tell those apart whose first keys are equal.
 
     >>> pl.DataFrame({"a": ["x"], "b": ["y"]}).select(match_key(("a", "b"))).dtypes
     [UInt64]
     """
     # Splitmix64's odd constant spreads the first key before the next is folded in.
     mix = pl.lit(0x9E3779B97F4A7C15, dtype=pl.UInt64)
-    key = string_key(columns[0])
-    for column in columns[1:]:
-        key = (key * mix) ^ string_key(column)
+    first, *rest = (_other_key(pl.col(c)) if other else string_key(c) for c in columns)
+    key = first
+    for each in rest:
+        key = (key * mix) ^ each
+    return key
+
+
+def _other_key(text: pl.Expr) -> pl.Expr:
+    key: pl.Expr = text.nchash.xxhash64(seed=1)  # type: ignore[attr-defined] # see the import
     return key

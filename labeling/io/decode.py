@@ -24,7 +24,7 @@ from labeling.io.mapping import Mapper
 from labeling.io.mapping_issues import FAULT_SCHEMA, Clock
 from labeling.io.mapping_view import Records
 from labeling.model.event import TS
-from labeling.model.reject import POSITION_SCHEMA, RAW_LIMIT, REJECT_SCHEMA
+from labeling.model.reject import POSITION_SCHEMA, RAW_LIMIT, REJECT_SCHEMA, REPEAT_LIMIT
 
 
 @dataclass(frozen=True)
@@ -174,22 +174,24 @@ class Decoder:
     def _rejects(
         self, faults: pl.DataFrame, positions: pl.DataFrame, raw: Callable[[int], bytes | None]
     ) -> pl.DataFrame:
-        # Only the first reject of a record carries its bytes: a list may have many bad elements.
-        first = faults["row"].is_first_distinct().to_list()
-        raws = [
-            (raw(row) or b"") if is_first else None
-            for row, is_first in zip(faults["row"].to_list(), first, strict=True)
-        ]
-        kept = [None if one is None else one[:RAW_LIMIT] for one in raws]
+        places = faults.with_columns(nth=pl.int_range(pl.len()).over("row"))
+        raws = [_kept(raw(row) or b"", nth) for row, nth in places.select("row", "nth").iter_rows()]
         columns = faults.with_columns(
             source=pl.lit(self.source.name),
-            raw=pl.Series(kept, dtype=pl.Binary),
-            truncated=pl.Series([len(one or b"") > RAW_LIMIT for one in raws], dtype=pl.Boolean),
+            raw=pl.Series([one for one, _ in raws], dtype=pl.Binary),
+            truncated=pl.Series([cut for _, cut in raws], dtype=pl.Boolean),
         )
         places = positions.select(list(POSITION_SCHEMA))[faults["row"]]
         return pl.concat([columns, places], how="horizontal").select(
             pl.col(name).cast(dtype) for name, dtype in REJECT_SCHEMA.items()
         )
+
+
+def _kept(raw: bytes, nth: int) -> tuple[bytes | None, bool]:
+    """The bytes that a record's ``nth`` reject carries, and whether they are not all of them."""
+    if nth and (nth + 1) * min(len(raw), RAW_LIMIT) > REPEAT_LIMIT:
+        return None, True
+    return raw[:RAW_LIMIT], len(raw) > RAW_LIMIT
 
 
 _PLACE: Final = ("cluster", "topic", "partition", "offset")

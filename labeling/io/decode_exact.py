@@ -52,7 +52,7 @@ def parse(payload: bytes) -> dict[str, Any]:
     Raises:
         BadJsonError: see ``exact``.
     """
-    if depth(payload) > MAX_DEPTH:
+    if too_deep(payload):
         raise BadJsonError(f"nested deeper than {MAX_DEPTH}")
     try:
         found = _DECODER.decode(payload.decode())
@@ -65,15 +65,16 @@ def parse(payload: bytes) -> dict[str, Any]:
     return found
 
 
-def depth(payload: bytes) -> int:
-    """How deep the brackets of a record nest; 0 where that is surely not past ``MAX_DEPTH``."""
-    deepest = level = 0
+def too_deep(payload: bytes) -> bool:
+    """Whether the brackets of a record nest deeper than ``MAX_DEPTH``."""
     if payload.count(b"[") + payload.count(b"{") <= MAX_DEPTH:
-        return deepest
+        return False
+    level = 0
     for found in _BRACKET.finditer(payload):
-        level += (found.lastindex == 1) - (found.lastindex == 2)  # noqa: PLR2004 - the groups
-        deepest = max(deepest, level)
-    return deepest
+        level += {1: 1, 2: -1}.get(found.lastindex or 0, 0)
+        if level > MAX_DEPTH:
+            return True
+    return False
 
 
 def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 import polars as pl
 
-from labeling.io.decode_exact import MAX_DEPTH, BadJsonError, depth, exact, parse
+from labeling.io.decode_exact import BadJsonError, exact, parse, too_deep
 from labeling.model.reject import Reason
 
 _ROW: Final = "row"
@@ -128,7 +128,7 @@ class JsonReader:
 
     def _single(self, row: int, payload: bytes, found: _Found) -> None:
         """One record that could not be read with others: by ``exact``, but for deep ones."""
-        fast = self._joined([payload]) if depth(payload) > MAX_DEPTH else None
+        fast = self._joined([payload]) if too_deep(payload) else None
         if fast is None or fast[1]:
             found.add_exact(row, payload)
         else:

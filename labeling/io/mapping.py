@@ -52,7 +52,7 @@ class Mapper:
                 for number, emit in enumerate(source.emits())
             ]
         except ValueError as error:
-            raise ConfigError(str(error)) from None
+            raise ConfigError(f"[[source]] {source.name!r}: {error}") from None
 
     def __call__(
         self,
@@ -93,7 +93,7 @@ class _Block:
                 self.derived[name] = spec.derive
             elif spec.path != REST:
                 filler = Filler(name, schema[name], spec, source.timezone, self.tokens)
-                filler.constant()
+                filler.constant()  # a constant that its column cannot hold is told now
                 self.fillers[name] = filler
         own = source.emit[number].map if source.emit else {}
         self.several = emit.explode is not None or number > 0

@@ -2,8 +2,8 @@
 
 Always holds: a reject has exactly one reason of ``Reason``; its position (source, cluster, topic,
 partition, offset, index) says which record, and which event of that record, it is, so that
-feeding it again after a fix is idempotent; ``raw`` is at most ``RAW_LIMIT`` bytes, and is on the
-first reject of each record (null on the others: a list may have many bad elements).
+feeding it again after a fix is idempotent; ``raw`` is at most ``RAW_LIMIT`` bytes, and
+the rejects of one record together carry at most ``REPEAT_LIMIT`` (null on those past it).
 
 Not promised: that ``raw`` of a record from columns (CSV, Parquet) is the bytes that lay in the
 file: it is the record as a JSON object, which the same mapping reads again.
@@ -47,6 +47,9 @@ class Reason(StrEnum):
 
 #: At most this many bytes of a record are kept; ``truncated`` tells that there were more.
 RAW_LIMIT: Final = 64 * 1024
+
+#: A list may have many bad elements: its record's bytes are repeated up to this many in all.
+REPEAT_LIMIT: Final = 1 << 20
 
 #: Where a record came from, as a decoder is told: ``offset`` is the Kafka offset, or in a file the
 #: line (JSON, CSV) or row (Parquet) counted from 1; ``broker_ts`` is null for files.

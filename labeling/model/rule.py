@@ -155,12 +155,9 @@ class LabelRule:
         read.update(*self.lanes)
         if self.reference:
             read.add(self.reference)
-        selectors = (self.anchor, *(e for m in self.measures for e in m.events()))
-        nodes = [n for root in self.labels.values() for n in root.walk()]
-        nodes += [n for s in selectors if s.where is not None for n in s.where.walk()]
-        for n in nodes:
-            read.update(_columns_of(n))
-        return frozenset(read & self.event_schema.keys())
+        roots = [*self.labels.values(), *((self.anchor.where,) if self.anchor.where is not None else ())]
+        read.update(*map(columns_of, roots))
+        return frozenset(read)
 
     @cached_property
     def event_schema(self) -> Mapping[str, pl.DataType]:
@@ -199,15 +196,25 @@ class LabelRule:
         return f"LabelRule({self.key} {self.digest})"
 
 
-def _columns_of(n: Node) -> tuple[str, ...]:
-    """The event columns that one node names itself."""
+def columns_of(root: Node) -> frozenset[str]:
+    """The event columns that an expression reads, of the anchor or of events."""
+    return frozenset(name for n in root.walk() for name in _named(n))
+
+
+def _named(n: Node) -> tuple[str, ...]:
+    """The event columns that one node names itself, its selectors' conditions among them."""
     if isinstance(n, Column | AnchorColumn):
         return (n.name,)
-    if isinstance(n, OfColumn):
-        return (n.column,)
-    if isinstance(n, Dwell):
-        return ("view_id",)
-    if isinstance(n, Wrapped | Aggregate):
+    if isinstance(n, Wrapped):
         return tuple(n.expr.meta.root_names())
-    return ()
-
+    own: tuple[str, ...] = ()
+    if isinstance(n, OfColumn):
+        own = (n.column,)
+    if isinstance(n, Dwell):
+        own = ("view_id",)
+    if isinstance(n, Aggregate):
+        own = tuple(c for c in n.expr.meta.root_names() if c != "delay_ms")
+    if isinstance(n, Measure):
+        wheres = [e.where for e in n.events() if e.where is not None]
+        own += tuple(name for where in wheres for name in columns_of(where))
+    return own

@@ -76,7 +76,9 @@ class Folder(pytest.Directory):
         try:
             found = project.places
         except LabelingError as error:
-            raise self.CollectError(str(error)) from error
+            broken = Place(self.path, str(error))
+            yield Misplaced.from_parent(self, name="rules", place=broken)
+            return
         folders = []
         for place in found:
             if place.path == self.path:
@@ -142,9 +144,7 @@ class Misplaced(_Quiet):
 
     def runtest(self) -> None:
         """Say what is wrong."""
-        problem = self.place.problem or "cannot be run"
-        known = problem.startswith(str(self.place.path))
-        raise CaseError(problem if known else f"{self.place.path}: {problem}")
+        raise CaseError(self.place.said)
 
 
 class Accepting(_Quiet):

@@ -92,6 +92,12 @@ class Place:
         """``<rule>/<case>``, or the name of what is in the wrong place."""
         return f"{self.path.parent.name}/{self.path.name}"
 
+    @property
+    def said(self) -> str:
+        """The problem with its place, once."""
+        problem = self.problem or "cannot be run"
+        return problem if problem.startswith(str(self.path)) else f"{self.path}: {problem}"
+
 
 def places(root: Path, rules: Sequence[LabelRule]) -> list[Place]:
     """Every case under a fixtures folder, by name, and everything that is none.

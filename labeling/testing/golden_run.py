@@ -157,8 +157,9 @@ def rules_of(root: Path, named_rules: str | None = None) -> tuple[LabelRule, ...
         raise ConfigError(f"rules {spec!r}: write module:NAME, such as {DEFAULT_RULES!r}")
     try:
         rules = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"rules {spec!r}: {error}; is {root} the project's folder?") from error
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"rules {spec!r}: {said}; is {root} the project's folder?") from error
     if not isinstance(rules, list | tuple) or not all(isinstance(r, LabelRule) for r in rules):
         raise ConfigError(f"rules {spec!r}: {name} must be a tuple of LabelRule")
     return tuple(rules)

@@ -105,7 +105,7 @@ def selects(selector: Event, e: Fact, twins: Twins) -> bool:
 
 
 def next_day(ts: int, days: int, tz: str) -> int:
-    """The first instant after ``ts``, in ms, more than ``days`` local days later: minute by minute."""
+    """The first instant after ``ts``, in ms, more than ``days`` local days later, by minutes."""
     zone = ZoneInfo(tz)
     at = _EPOCH + timedelta(milliseconds=ts)
     last = at.astimezone(zone).date() + timedelta(days=days)

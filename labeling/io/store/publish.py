@@ -10,6 +10,7 @@ Not promised: that ``changes`` follow from what is stored. They are the output o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -82,21 +83,43 @@ def _append_rows(db: Database, table: RuleTable, changes: pl.DataFrame, commit: 
 
 
 def _append_changes(db: Database, table: RuleTable, others: pl.DataFrame, commit: int) -> None:
-    names = list(table.values)
+    old, new = _texts(others, list(table.values))
     rows = others.with_columns(
         rule=pl.lit(table.name),
         version=pl.lit(table.version, pl.Int32),
-        old=_as_json("old", names),
-        new=_as_json("new", names),
+        old=old,
+        new=new,
         commit=pl.lit(commit, pl.Int64),
     )
     db.append(LABEL_CHANGES.name, LABEL_CHANGES.conform(rows))
 
 
-def _as_json(column: str, names: list[str]) -> pl.Expr:
-    struct = pl.col(column)
-    text = struct.struct.json_encode() if names else pl.lit("{}")
-    return pl.when(struct.is_not_null()).then(text).alias(column)
+def _texts(others: pl.DataFrame, names: list[str]) -> tuple[pl.Expr, pl.Expr]:
+    """``old`` and ``new`` as JSON of the columns that differ; of a retraction all of ``old``."""
+    update = pl.col("kind") == "update"
+    differ = {c: ~update | _field("old", c).ne_missing(_field("new", c)) for c in names}
+    # Carried columns never differ between updates: do not look at them again.
+    some = others.select(differs.any().alias(c) for c, differs in differ.items())
+    used = {c: differs for c, differs in differ.items() if some.item(0, c)}
+    old, new = (_object(side, used) for side in ("old", "new"))
+    return old, pl.when(update).then(new)
+
+
+def _field(side: str, name: str) -> pl.Expr:
+    return pl.col(side).struct.field(name)
+
+
+def _object(side: str, columns: Mapping[str, pl.Expr]) -> pl.Expr:
+    """One JSON object per row, of each column where its condition holds."""
+    parts = [
+        pl.when(holds).then(
+            # {"name":value} without its braces
+            pl.struct(_field(side, name)).struct.json_encode().str.slice(1).str.strip_suffix("}")
+        )
+        for name, holds in columns.items()
+    ]
+    inside = pl.concat_str(parts, separator=",", ignore_nulls=True) if parts else pl.lit("")
+    return pl.concat_str(pl.lit("{"), inside, pl.lit("}"))
 
 
 def _settle(db: Database, table: RuleTable, changes: pl.DataFrame, commit: int) -> None:

@@ -237,8 +237,15 @@ LABEL_CHANGES: Final = Table(
         Column("kind", _STR, "`update` or `retract`", required=True),
         Column("reason", _STR, "`point`, `late`, `undo` or `replay`", required=True),
         Column("point_ts", TS, "the point at which the row was evaluated"),
-        Column("old", _STR, "values before, JSON", required=True),
-        Column("new", _STR, "values after, JSON; null for a retraction"),
+        Column(
+            "old",
+            _STR,
+            "JSON: the values before of the columns that differ; for a retraction, of all",
+            required=True,
+        ),
+        Column(
+            "new", _STR, "JSON: the values after of the columns that differ; null for a retraction"
+        ),
         _COMMIT,
     ),
     dated="anchor_ts",

@@ -25,15 +25,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from labeling.testing.simulator.codes import FIELDS, SERVED_FIELDS, Codes
 from labeling.testing.simulator.columns import event_frame, feature_frame
-from labeling.testing.simulator.events import (
-    FIELDS,
-    SERVED_FIELDS,
-    Codes,
-    Drawn,
-    draw_events,
-    draw_served,
-)
+from labeling.testing.simulator.events import draw_events, draw_served
+from labeling.testing.simulator.groups import Drawn
 from labeling.testing.simulator.sessions import draw_sessions
 from labeling.testing.simulator.world import World, stream
 
@@ -44,6 +39,7 @@ CHUNK_LEAST: Final = 5_000  # events: smaller chunks would cut too many sessions
 CHUNKS: Final = 10_000  # ids have four digits for them
 BUSIEST_MS: Final = 20 * HOUR_MS  # time of day, UTC
 PILOT: Final = 500  # sessions
+FOREVER: Final = 1 << 40
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,7 @@ def _plan(world: World, events: int, hours: float, seed: int, start_ms: int) -> 
     middle = (edges[1:] + edges[:-1]) / 2
     # Sessions that start near the end give fewer events: a pilot tells how many fewer.
     drawn = Drawn(*draw_sessions(world, stream(seed, 0), PILOT, 0, 1), base=0)
-    pilot = draw_events(world, stream(seed, 1), drawn, 0)[0].ts
+    pilot = draw_events(world, stream(seed, 1), drawn, 0, end=FOREVER, most=FOREVER).ts
     yields = np.maximum(np.searchsorted(pilot, total_ms - middle), 1) / PILOT
     of_day = (start_ms + middle - BUSIEST_MS) * (2 * math.pi / (24 * HOUR_MS))
     share = np.cumsum(np.diff(edges) * yields * (1.0 + world.daily_curve * np.cos(of_day)))
@@ -92,45 +88,27 @@ class _Spill:
         self._edges, self._fields = edges, fields
         self._parts: dict[int, list[Codes]] = defaultdict(list)
 
-    def add(self, codes: Codes) -> None:
-        cuts = np.searchsorted(codes.ts, self._edges)
-        for chunk in np.nonzero(np.diff(cuts))[0]:
-            self._parts[int(chunk)].append(codes.cut(int(cuts[chunk]), int(cuts[chunk + 1])))
+    def add(self, codes: Codes, now: int) -> None:
+        cuts = np.searchsorted(codes.ts, self._edges).tolist()
+        for chunk in np.flatnonzero(np.diff(cuts)).tolist():
+            part = codes.cut(cuts[chunk], cuts[chunk + 1])
+            self._parts[chunk].append(part if chunk == now else part.copy())
 
     def take(self, chunk: int) -> Codes:
         return Codes.merged(self._parts.pop(chunk, []), self._fields)
 
 
-def _cut(codes: Codes, session: NDArray[np.int64], end: int, most: int) -> Codes:
-    """What lies before the end of the log, of so many sessions as give ``most`` events.
-
-    Of the last session its first events are taken: what they refer to came before them.
-    """
-    inside = int(np.searchsorted(codes.ts, end))
-    if inside <= most:
-        return codes.cut(0, inside)
-    session = session[:inside]
-    before = np.cumsum(np.bincount(session))
-    last = int(np.searchsorted(before, most))
-    rest = most - int(before[last - 1]) if last else most
-    of_last = session == last
-    mask = np.zeros(len(codes), bool)
-    mask[:inside] = (session < last) | (of_last & (np.cumsum(of_last) <= rest))
-    return codes.keep(mask)
-
-
 def _blocks(world: World, plan: _Plan, seed: int, chunk: int) -> Iterator[tuple[Drawn, Codes]]:
     """Blocks of sessions that start in a chunk, until its quota of events is met exactly."""
-    got, base, block, quota = 0, 0, 0, int(plan.quotas[chunk])
+    left, base, block = int(plan.quotas[chunk]), 0, 0
     start, end = (int(edge) for edge in plan.edges[chunk : chunk + 2])
-    while got < quota:
+    while left > 0:
         rng = stream(seed, 2, chunk, block)
-        n = math.ceil((quota - got) / plan.yields[chunk] * 1.02) + 8
+        n = math.ceil(left / plan.yields[chunk] * 1.02) + 8
         drawn = Drawn(*draw_sessions(world, rng, n, start, end), base=base)
-        codes, session = draw_events(world, rng, drawn, chunk)
-        base, block = base + len(codes), block + 1
-        kept = _cut(codes, session, int(plan.edges[-1]), quota - got)
-        got += len(kept)
+        kept = draw_events(world, rng, drawn, chunk, end=int(plan.edges[-1]), most=left)
+        base += max(drawn.numbers, len(kept))
+        left, block = left - len(kept), block + 1
         yield drawn, kept
 
 
@@ -167,9 +145,9 @@ def traffic(
     served = _Spill(plan.edges, len(SERVED_FIELDS))
     for chunk in range(len(plan.quotas)):
         for drawn, kept in _blocks(world, plan, seed, chunk):
-            happened.add(kept)
+            happened.add(kept, chunk)
             if features:
-                served.add(draw_served(drawn, kept, chunk))
+                served.add(draw_served(drawn, kept, chunk), chunk)
         logged = feature_frame(served.take(chunk), start_ms, world) if features else None
         yield Chunk(event_frame(happened.take(chunk), start_ms, world), logged)
 

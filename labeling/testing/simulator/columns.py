@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from labeling.model.event import TS, event_schema
-from labeling.testing.simulator.events import FIELD, SERVED_FIELD, Codes
+from labeling.testing.simulator.codes import FIELD, SERVED_FIELD, Codes
 from labeling.testing.simulator.world import (
     EVENT_TYPES,
     EXPERIMENTS,

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labeling.testing.simulator.codes import Ints
 from labeling.testing.simulator.world import SCENES, World, chance
 
-Ints = NDArray[np.int64]
 PROFILE = SCENES.index("profile")
 
 

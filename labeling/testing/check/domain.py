@@ -1,0 +1,161 @@
+"""What a rule can tell apart: the values and the distances in time at which it changes its mind.
+
+Always holds: all is read off the rule; the same rule has the same domain. Each bound of the rule
+(window, early delays, repeats, ``within``, gap, cap, and numbers that it compares with) is there
+with its neighbours one millisecond off.
+
+Not promised: that what a wrapped Polars expression looks for is among the values. Constants in its
+text are; what it computes is not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import polars as pl
+
+from labeling.model.event import IDENTITY, TS
+from labeling.model.expr import AnchorColumn, Column, Lit, Node, Op, Wrapped
+from labeling.model.rule import LabelRule
+from labeling.model.vocabulary import Aggregate, Dwell, OfColumn, ReportedDwell
+from labeling.model.window import Duration
+
+START: Final = datetime(2026, 11, 20, 10, tzinfo=UTC)
+_TEXT: Final = re.compile(r'"([^"]*)"')
+_NUMBER: Final = re.compile(r"(?:dyn int: |dyn float: |[(\[ ])(-?\d+(?:\.\d+)?)")
+_INTS: Final = (None, 0, 1, 2, 5, -1)
+_FLOATS: Final = (None, 0.0, 0.1, 0.2, 0.3, 0.7, 1.0, -1.5, 1e16)
+_LISTS: Final = (None, [], ["x"], ["x", "y"])
+_HALF: Final = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Domain:
+    """What streams for a rule are drawn from.
+
+    ``deltas_ms``: distances between events. ``starts``, ``ends``: instants to begin at and, of a
+    calendar window, to stand around. ``pools``: column to values; often wanted ones stand often.
+    ``anchors``, ``types``: event types.
+    """
+
+    deltas_ms: tuple[int, ...]
+    longest_ms: int
+    starts: tuple[datetime, ...]
+    ends: tuple[datetime, ...]
+    pools: Mapping[str, tuple[Any, ...]]
+    anchors: tuple[str, ...]
+    types: tuple[str, ...]
+
+
+def domain(rule: LabelRule) -> Domain:
+    """The domain of a rule."""
+    bounds = sorted(set(_bounds(rule)))
+    deltas = sorted({0, 1, 2, *(b + d for b in bounds for d in (-1, 0, 1))})
+    starts, ends = _instants(rule)
+    named = _constants(rule)
+    lanes = {c for lane in rule.lanes for c in lane}
+    columns = sorted(rule.event_columns - {*IDENTITY, "event_type"})
+    pools = {
+        c: _pool(c, rule.event_schema[c], c in lanes, named.get(c, ()), bounds) for c in columns
+    }
+    return Domain(
+        tuple(d for d in deltas if d >= 0),
+        rule.bound.longest_ms,
+        starts,
+        ends,
+        pools,
+        rule.anchor.types,
+        tuple(sorted(rule.event_types)),
+    )
+
+
+def _nodes(rule: LabelRule) -> Iterator[Node]:
+    """Every node of the rule, those of ``where`` among them."""
+    for root in rule.labels.values():
+        yield from root.walk()
+    for selector in (rule.anchor, *(e for m in rule.measures for e in m.events())):
+        if selector.where is not None:
+            yield from selector.where.walk()
+
+
+def _bounds(rule: LabelRule) -> Iterator[int]:
+    """Lengths of time that the rule names, and numbers that may be such."""
+    if isinstance(rule.bound, Duration):
+        yield rule.bound.ms
+    yield from rule.early_ms
+    if rule.repeat_within is not None:
+        yield rule.repeat_ms
+    for measure in rule.measures:
+        yield from (e.within_ms for e in measure.events() if e.within_ms is not None)
+        if isinstance(measure, Dwell):
+            yield measure.gap_ms
+        if isinstance(measure, Dwell | ReportedDwell) and measure.cap_ms is not None:
+            yield measure.cap_ms
+    numbers = [n.value for n in _nodes(rule) if isinstance(n, Lit)]
+    numbers += [n for values in _constants(rule).values() for n in values]
+    for n in numbers:
+        if isinstance(n, int) and not isinstance(n, bool) and 0 < n <= rule.bound.longest_ms:
+            yield n
+
+
+def _constants(rule: LabelRule) -> dict[str, tuple[Any, ...]]:
+    """Column to the constants that it is compared with, as far as can be seen."""
+    found: dict[str, dict[Any, None]] = {}
+    for n in _nodes(rule):
+        if isinstance(n, Op):
+            values: list[Any] = [a.value for a in n.args if isinstance(a, Lit)]
+            named = [a.name for a in n.args if isinstance(a, Column | AnchorColumn)]
+            named += [a.column for a in n.args if isinstance(a, OfColumn)]
+        elif isinstance(n, Wrapped | Aggregate):
+            named = list(n.expr.meta.root_names())
+            shown = str(n.expr)
+            values = [t for t in _TEXT.findall(shown) if t not in named]
+            values += [float(v) if "." in v else int(v) for v in _NUMBER.findall(shown)]
+        else:
+            continue
+        for column in named:
+            found.setdefault(column, {}).update(dict.fromkeys(values))
+    return {column: tuple(values) for column, values in found.items()}
+
+
+def _pool(
+    column: str, dtype: pl.DataType, lane: bool, named: tuple[Any, ...], bounds: list[int]
+) -> tuple[Any, ...]:
+    """Values of a column: constants of the rule, then a few that every rule should bear."""
+    if dtype == pl.String():
+        texts = tuple(v for v in named if isinstance(v, str))
+        one, two = f"{column[0]}1", f"{column[0]}2"
+        # Streams are dense when most events are about one thing; a null takes no part.
+        if lane:
+            return (*[one] * 9, *[two] * 3, *texts * 3, None)
+        return (one, one, two, None, *texts * 2)
+    if dtype.is_integer():
+        numbers = [v for v in named if isinstance(v, int) and not isinstance(v, bool)]
+        near = [n + d for n in (*numbers, *bounds) for d in (-1, 0, 1)]
+        most = _HALF if dtype == pl.Int32() else 2**53
+        return (*_INTS, *(n for n in near if -most <= n <= most))
+    if dtype.is_float():
+        return (*_FLOATS, *(float(v) for v in named if isinstance(v, int | float)))
+    if dtype == pl.Boolean():
+        return (None, True, True, False)
+    return (None, START) if dtype == TS else _LISTS
+
+
+def _instants(rule: LabelRule) -> tuple[tuple[datetime, ...], tuple[datetime, ...]]:
+    """Where to begin, and where the window of what begins there ends, if it is a calendar's."""
+    if isinstance(rule.bound, Duration):
+        return (START,), ()
+    end = _end(rule, START)
+    # The day before an end of day ends near another one: clocks put forward or back aside.
+    days = [end - timedelta(days=n) for n in range(rule.bound.days + 1)]
+    return (START, *days[1:]), (end, *(_end(rule, at) for at in days[1:]))
+
+
+def _end(rule: LabelRule, at: datetime) -> datetime:
+    instant = pl.Series([at], dtype=TS).to_frame("at")
+    found = instant.select(rule.bound.end(pl.col("at"))).item()
+    return found if isinstance(found, datetime) else at

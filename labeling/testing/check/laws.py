@@ -1,0 +1,138 @@
+"""The laws that a rule's rows are held to on given events: what is asked twice, and in which ways.
+
+Always holds: each law compares the rule's rows on the events with its rows when something is changed
+that must not matter, and says nothing where they are equal bit by bit. The same events and seed get the
+same answer, unless the rule itself draws at random.
+
+Not promised: that a rule which passes keeps the law on every stream. See ``streams`` for which are tried.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+from labeling.engine.step import start, step
+from labeling.engine.watermark import Source, Watermarks
+from labeling.model.event import IDENTITY, TS
+from labeling.testing.check.finding import ROW, Broken, Cell
+from labeling.testing.check.subject import Subject, of_anchors, rows_of
+
+_TWICE: Final = 2
+
+
+def order(subject: Subject) -> Broken | None:
+    """Rows do not depend on the order in which events lie in a frame, nor on the day."""
+    events = subject.events
+    found = subject.beside("the same events, evaluated a second time, give the same rows", events)
+    said = "the same events in another order give the same rows"
+    for n in range(_TWICE):
+        found = found or subject.beside(said, events.sort(subject.lot(f"order {n}"), *IDENTITY))
+    return found
+
+
+def locality(subject: Subject) -> Broken | None:
+    """A row depends on events with its group columns only (law 3)."""
+    events, group = subject.events, subject.rule.group
+    said = f"events of other groups ({', '.join(group)}) taken away, the rows stay"
+    found = None
+    for n in range(_TWICE):
+        side = subject.lot(f"group {n}", *group) % _TWICE == 0
+        for half in (events.filter(side), events.filter(~side)):
+            found = found or subject.beside(said, half, of_anchors(half))
+    others = events.with_columns(user_id=pl.col("user_id") + "+")
+    return found or subject.beside(
+        "every event a second time by another user, the rows of the first stay",
+        pl.concat([others, events]),
+        of_anchors(events),
+    )
+
+
+def reach(subject: Subject) -> Broken | None:
+    """What lies out of an anchor's reach has no influence on its row (law 3)."""
+    repeat = pl.duration(milliseconds=subject.rule.repeat_ms)
+    windows = subject.points.filter("final").select(
+        *IDENTITY, low=pl.col("event_ts") - repeat, high="point_ts"
+    )
+    said = "only events within the reach of the rule kept, the rows of anchors in it stay"
+    found = None
+    for low, high in _picked(subject, windows, "reach").select("low", "high").iter_rows():
+        inside = subject.events.filter(pl.col("event_ts").is_between(low, high))
+        whole = windows.filter(pl.col("low") >= low, pl.col("high") <= high)
+        found = found or subject.beside(said, inside, of_anchors(whole))
+    return found
+
+
+def point(subject: Subject) -> Broken | None:
+    """A row at a point is a function of the events up to it, inclusive, and of nothing else."""
+    found = None
+    for (at,) in _picked(subject, subject.points, "point").select("point_ts").iter_rows():
+        until = pl.lit(at, dtype=TS)
+        found = found or subject.beside(
+            "events after a point taken away, the rows at points up to it stay",
+            subject.events.filter(pl.col("event_ts") <= until),
+            lambda rows, until=until: rows.filter(pl.col("point_ts") <= until),  # type: ignore[misc]  # a default is no parameter
+        )
+    return found
+
+
+def _picked(subject: Subject, frame: pl.DataFrame, salt: str) -> pl.DataFrame:
+    """A few rows of a frame that has the identity's columns."""
+    return frame.sort(subject.lot(salt), *frame.columns).head(_TWICE + 1)
+
+
+def empty(subject: Subject) -> Broken | None:
+    """Nothing in, nothing out, of the same columns; anchors alone have their columns too."""
+    rule, events = subject.rule, subject.events
+    wanted = {"point_ts": TS, "present": pl.Boolean(), **rule.row_schema}
+    lone = events[subject.points["row"].unique().sort()]
+    none = events.clear()
+    sources = (Source("check", 0, ("0",)),)
+    state = start((rule,), lateness_ms=0, since_ms={})
+    judged = none.with_columns(arrival=pl.lit(None, pl.String))
+    _, out = step((rule,), state, judged, Watermarks.start(sources, (rule,)))
+    unread = events.filter(~pl.col("event_type").is_in(sorted(rule.event_types)))
+    asked = {
+        "no events": rows_of(rule, none),
+        "no event that it reads": rows_of(rule, unread),
+        "anchors alone": rows_of(rule, lone),
+        "an empty step": out.rows[rule.key].drop("reason"),
+    }
+    for name, rows in asked.items():
+        cells = schema_cells(wanted, dict(rows.schema))
+        if cells:
+            return Broken(f"{name} give the same columns as always", cells, none)
+    extra = asked["no events"].height + asked["no event that it reads"].height
+    cells = (Cell({}, ROW, "no rows", str(extra)),)
+    return Broken("no events give no rows", cells, unread) if extra else None
+
+
+def schema_cells(
+    wanted: dict[str, pl.DataType], got: dict[str, pl.DataType]
+) -> tuple[Cell, ...]:
+    """A cell per column of another type, or one for another order of columns."""
+    cells = [
+        Cell({}, c, str(wanted.get(c, "no column")), str(got.get(c, "no column")))
+        for c in dict.fromkeys((*wanted, *got))
+        if wanted.get(c) != got.get(c)
+    ]
+    if not cells and list(wanted) != list(got):
+        cells.append(Cell({}, ROW, ", ".join(wanted), ", ".join(got)))
+    return tuple(cells)
+
+
+def types(subject: Subject) -> Broken | None:
+    """Labels are of their declared types, and no Boolean label is ever null."""
+    rule, rows = subject.rule, subject.rows
+    wanted = {"point_ts": TS, "present": pl.Boolean(), **rule.row_schema}
+    cells = list(schema_cells(wanted, dict(rows.schema)))
+    if cells:
+        return Broken("labels are of the types that the rule declares", tuple(cells), subject.events)
+    conditions = [n for n, t in rule.label_schema.items() if t == pl.Boolean()]
+    for name in conditions:
+        missing = rows.filter("present", pl.col(name).is_null())
+        keys = missing.select("point_ts", *subject.rule.row_schema).iter_rows(named=True)
+        cells += [Cell(row, name, "true or false", "-") for row in keys]
+    said = "a Boolean label is never null: say what it is without events, as in .fill_null(False)"
+    return Broken(said, tuple(cells), subject.events) if cells else None
