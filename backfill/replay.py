@@ -18,8 +18,8 @@ from typing import Final
 import polars as pl
 
 from backfill.plan import HOUR, Block, Plan, is_complete
-from labeling.engine.changes import KEYS, changes
-from labeling.engine.evaluate import evaluate
+from labeling.engine.changes import KEYS, changes, empty_stored
+from labeling.engine.evaluate import labels_at, widened
 from labeling.engine.keys import user_key
 from labeling.engine.points import points
 from labeling.engine.watermark import FOREVER, NEVER
@@ -76,11 +76,11 @@ def replay(
         if block.buckets > 1:
             yield _publish_parts(store, archive, plan, block, progress)
             continue
-        rows = _rows(archive, plan, block, 0, progress)
+        part = _evaluated(archive, plan, block, 0, progress)
         for hour in block.hours:
             with store.commit(_what(plan, hour)) as commit:
                 writer = _HourWriter(store, commit, plan, hour)
-                writer.write(_of_hour(rows, hour), None)
+                writer.write(part, None)
                 done = writer.finish(block)
             yield done
 
@@ -93,8 +93,8 @@ def _publish_parts(
     with store.commit(_what(plan, hour)) as commit:
         writer = _HourWriter(store, commit, plan, hour)
         for bucket in range(block.buckets):
-            rows = _rows(archive, plan, block, bucket, progress)
-            writer.write(rows, user_bucket(bucket, block.buckets))
+            part = _evaluated(archive, plan, block, bucket, progress)
+            writer.write(part, user_bucket(bucket, block.buckets))
         return writer.finish(block)
 
 
@@ -102,19 +102,59 @@ def _what(plan: Plan, hour: datetime) -> str:
     return f"replay {plan.rule.key} {hour:%Y-%m-%dT%H}"
 
 
-def _rows(
+@dataclass(frozen=True)
+class _Part:
+    """Events of a block, and the labels of its anchors at every point passed.
+
+    ``labels`` is what ``labels_at`` returns, with ``anchor_ts``.
+    """
+
+    rule: LabelRule
+    events: pl.DataFrame
+    labels: pl.DataFrame
+
+    def of_hour(self, hour: datetime) -> pl.DataFrame:
+        """The labels of one hour's anchors."""
+        inside = pl.col("anchor_ts").is_between(hour, hour + HOUR, closed="left")
+        return self.labels.filter(inside).drop("anchor_ts")
+
+    def rows(self, hour: datetime) -> pl.DataFrame:
+        """The hour's rows at every point, in full."""
+        return widened(self.rule, self.events, self.of_hour(hour))
+
+    def first_changes(self, hour: datetime) -> pl.DataFrame:
+        """What ``changes`` makes of the hour's rows where nothing is stored.
+
+        Rows of one anchor differ in labels alone, and are told apart by its number: a tenth of
+        the work of comparing whole rows by their keys.
+        """
+        labels = self.of_hour(hour).with_columns(reason=pl.lit("point"))
+        nothing = empty_stored(labels.schema, ("row",))
+        made = changes(nothing, labels, ("row",))
+        wide = widened(self.rule, self.events, made.with_columns(present=pl.lit(value=True)))
+        return wide.with_columns(self._in_full("old"), self._in_full("new")).select(
+            *KEYS, *(c for c in made.columns if c != "row")
+        )
+
+    def _in_full(self, side: str) -> pl.Expr:
+        carried = [pl.col(c) for c in self.rule.carry]
+        labels = [pl.col(side).struct.field(c) for c in self.rule.label_schema]
+        return pl.when(pl.col(side).is_not_null()).then(pl.struct(*carried, *labels)).alias(side)
+
+
+def _evaluated(
     archive: Archive, plan: Plan, block: Block, bucket: int, progress: Callable[[int], None]
-) -> pl.DataFrame:
-    """What ``evaluate`` makes of one part of a block, at every passed point of its anchors."""
+) -> _Part:
+    """One part of a block, evaluated at every passed point of its anchors."""
     events = _events(archive, plan.rule, block, bucket)
     mark = pl.lit(max(NEVER, min(plan.mark, FOREVER)), dtype=pl.Int64).cast(TS)
     asked = points(plan.rule, events).filter(
         pl.col("event_ts").is_between(block.from_ts, block.to_ts, closed="left"),
         pl.col("point_ts") < mark,
     )
-    rows = evaluate(plan.rule, events, asked)
+    labels = labels_at(plan.rule, events, asked).with_columns(anchor_ts=asked["event_ts"])
     progress(events.height)
-    return rows
+    return _Part(plan.rule, events, labels)
 
 
 def _events(archive: Archive, rule: LabelRule, block: Block, bucket: int) -> pl.DataFrame:
@@ -135,10 +175,6 @@ def _events(archive: Archive, rule: LabelRule, block: Block, bucket: int) -> pl.
     return events.sort(_ARRIVED).unique(IDENTITY, keep="first", maintain_order=True).select(columns)
 
 
-def _of_hour(rows: pl.DataFrame, hour: datetime) -> pl.DataFrame:
-    return rows.filter(pl.col("anchor_ts").is_between(hour, hour + HOUR, closed="left"))
-
-
 class _HourWriter:
     """One hour's rows into the store, in one or more parts of its users, in an open transaction."""
 
@@ -149,13 +185,13 @@ class _HourWriter:
         self._stored = store.stored_of_hour(plan.table, hour)
         self._counts = [0, 0, 0]
 
-    def write(self, rows: pl.DataFrame, user_keys: tuple[int, int] | None) -> None:
-        """Publish the rows of the users whose keys lie in the range; of all without one."""
+    def write(self, part: _Part, user_keys: tuple[int, int] | None) -> None:
+        """Publish the part's rows of the hour: those of the users in the range, of all without one."""
         if self._stored.is_empty():
-            made = changes(self._stored, rows.with_columns(reason=pl.lit("point")))
+            made = part.first_changes(self._hour)
         else:
             stored = _of_users(self._stored, user_keys)
-            made = changes(stored, _whole(rows, stored))
+            made = changes(stored, _whole(part.rows(self._hour), stored))
         told = self._commit.publish(self._plan.table, made)
         for i, n in enumerate((told.inserted, told.updated, told.retracted)):
             self._counts[i] += n
@@ -185,6 +221,5 @@ def _whole(rows: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
     """Each row at its latest point, and what is stored without one as absent."""
     latest = rows.sort(*KEYS, "point_ts").unique(KEYS, keep="last", maintain_order=True)
     gone = stored.join(latest, on=KEYS, how="anti", maintain_order="left")
-    absent = gone.select(KEYS).with_columns(present=pl.lit(value=False))
-    absent = absent.with_columns(point_ts=pl.col("anchor_ts"))
-    return pl.concat([latest, absent], how="diagonal").with_columns(reason=pl.lit("replay"))
+    absent = gone.select(*KEYS, present=pl.lit(value=False), point_ts="anchor_ts")
+    return pl.concat([latest.drop("row"), absent], how="diagonal").with_columns(reason=pl.lit("replay"))

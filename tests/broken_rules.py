@@ -1,4 +1,4 @@
-"""Rules that break a law on purpose: what ``labeling check`` must catch, each by the check it is named for.
+"""Rules that break a law on purpose: what ``labeling check`` must catch, each by a named check.
 
 Always holds: the model takes every one of them; each breaks its law through an expression that only
 running it can judge, or in what a label lacks.
@@ -32,9 +32,15 @@ def _rule(name: str, labels: dict[str, Node], **more: Any) -> LabelRule:
 #: Every second row of whatever frame the engine happens to have.
 BY_ROW: Final = _rule(
     "by_row",
+    {"clicked": happened("click")},
+    anchor=Event("impression", where=pl.int_range(pl.len()) % 2 == 0),
+)
+#: Every second click of whatever frame the engine happens to have.
+HALVES: Final = _rule(
+    "halves",
     {
         "clicked": happened("click"),
-        "halves": count(Event("click", where=pl.int_range(pl.len()) % 2 == 0)),
+        "half": count(Event("click", where=pl.int_range(pl.len()) % 2 == 0)),
     },
 )
 #: A column of the engine's own, by a selector that names none of the contract's.
@@ -69,7 +75,9 @@ HIDDEN_FLOAT_SUM: Final = _rule(
     "hidden_float_sum",
     {
         "paid": aggregate(
-            "order", pl.col("price").implode().list.eval(pl.element().sum()).list.first(), pl.Float64
+            "order",
+            pl.col("price").implode().list.eval(pl.element().sum()).list.first(),
+            pl.Float64,
         )
     },
     columns={"price": "f64"},
@@ -113,11 +121,11 @@ PYTHON_INSIDE: Final = _rule(
 
 #: Each rule with the check that must catch it and the labels that it must name.
 CAUGHT: Final = (
-    (BY_ROW, "order", ("halves",)),
+    (BY_ROW, "order", ()),
+    (HALVES, "batches", ("half",)),
     (BY_PLACE, "order", ("place",)),
     (AT_RANDOM, "order", ("some",)),
     (ACROSS_USERS, "locality", ("spent",)),
-    (ACROSS_USERS, "batches", ("spent",)),
     (LOOKS_AHEAD, "point", ()),
     (LOOKS_BACK, "reach", ("opening",)),
     (FLOAT_SUM, "floats", ("paid",)),

@@ -106,7 +106,7 @@ def in_order(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def extended(rule: LabelRule, e: Fact) -> Fact:
-    """The fact with the rule's declared columns filled from small sets, by a hash of its identity."""
+    """The fact with the rule's declared columns filled from small sets, by its identity."""
     some = {"bool": (True, True, False, None), "i64": (None, 0, 1_500, 3_000, 90_000)}
     more = {}
     for name, kind in rule.columns.items():

@@ -180,7 +180,7 @@ def test_typed_times() -> None:
 @given(
     st.datetimes(
         datetime(1971, 1, 1),  # noqa: DTZ001 - hypothesis adds the timezone
-        datetime(2199, 12, 30),  # noqa: DTZ001
+        datetime(2199, 12, 30),  # noqa: DTZ001 - the same
         timezones=st.sampled_from([UTC, ZoneInfo("Asia/Kolkata"), ZoneInfo("America/New_York")]),
     ),
     st.sampled_from(["seconds", "milliseconds", "microseconds"]),

@@ -50,7 +50,8 @@ def command(
     for result in check(rules, fixtures=given, seed=seed, examples=examples):
         failed += result.broken is not None
         click.echo(str(result))
-    click.echo(f"{len(rules)} rules, {len(CHECKS)} checks, {failed} failed")
+    count = f"{len(rules)} rule{'' if len(rules) == 1 else 's'}"
+    click.echo(f"{count}, {len(CHECKS)} checks, {failed} failed")
     ctx.exit(1 if failed else 0)
 
 

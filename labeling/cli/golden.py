@@ -10,7 +10,7 @@ Not promised: that a case which passes is right. It is what somebody wrote or ac
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -37,7 +37,8 @@ Example:
   labeling golden
   labeling golden fixtures/note_labels/two_clicks
   labeling golden --accept two_clicks
-  labeling golden new two_clicks --rule note_labels --user u77 --from 2026-11-20T10 --to 2026-11-20T11
+  labeling golden new two_clicks --rule note_labels --user u77 --from 2026-11-20T10 \\
+    --to 2026-11-20T11
 """
 
 
@@ -56,6 +57,7 @@ def command() -> None:
 @click.pass_context
 def run(ctx: click.Context, path: Path | None, names: tuple[str, ...], config: Path | None) -> None:
     """Run the cases under PATH (default: the project's fixtures) in every drive."""
+    from labeling.cli.progress import progress_bar
     from labeling.testing.golden_case import places
     from labeling.testing.golden_run import accept, named
 
@@ -66,7 +68,11 @@ def run(ctx: click.Context, path: Path | None, names: tuple[str, ...], config: P
     inside = (path or fixtures).resolve()
     asked = [p for p in every if inside in (p.path, *p.path.parents)]
     drives = _drives()
-    failed = sum(_run_case(place, rules, drives) for place in asked)
+    failed = 0
+    with progress_bar("golden cases", len(asked), "cases") as progress:
+        for place in asked:
+            failed += _run_case(place, rules, drives)
+            progress(1)
     if not asked:
         click.echo(f"{inside}: no golden case here", err=True)
     click.echo(f"{len(asked)} cases, {len(drives)} drives, {failed} failed")
@@ -98,22 +104,24 @@ def _drives() -> tuple[Drive, ...]:
 
 
 def _run_case(place: Place, rules: tuple[LabelRule, ...], drives: tuple[Drive, ...]) -> bool:
-    """Whether the case failed; it is said how, once."""
+    """Whether the case failed; how is said for the first drive that it fails in."""
     from labeling.errors import LabelingError
     from labeling.testing.golden_case import load
     from labeling.testing.golden_run import check
 
-    said: Any = place.problem
+    if place.problem is not None:
+        click.echo(f"FAILED {place.said}")
+        return True
     try:
-        case = None if said else load(place.path, rules)
-        failures = (check(case, drive) for drive in drives) if case else iter(())
-        said = said or next((f for f in failures if f is not None), None)
+        case = load(place.path, rules)
+        failures = (check(case, drive) for drive in drives)
+        failure = next((f for f in failures if f is not None), None)
     except LabelingError as error:
-        said = error
-    if said is None:
-        return False
-    click.echo(f"FAILED {place.name}\n{place.said if said is place.problem else said}")
-    return True
+        click.echo(f"FAILED {error}")
+        return True
+    if failure is not None:
+        click.echo(f"FAILED {failure}")
+    return failure is not None
 
 
 @command.command("new")
@@ -131,7 +139,7 @@ def new(
 
     Times without an offset are UTC; --from is inclusive, --to is not.
     """
-    from labeling.cli.golden_source import archived_events, named_rule
+    from labeling.cli.golden_source import archived_events, duration_text, named_rule
     from labeling.cli.times import parse_time
     from labeling.config import find_config, load_config, load_rules
     from labeling.testing.golden_cut import write_case
@@ -140,7 +148,7 @@ def new(
     rule = named_rule(load_rules(found), rule_name)
     folder = found.folder / "fixtures" / rule.name / name
     events = archived_events(found, rule, user, parse_time(from_ts), parse_time(to_ts))
-    write_case(folder, rule, events, lateness=f"{found.lateness_ms}ms", why=why)
+    write_case(folder, rule, events, lateness=duration_text(found.lateness_ms), why=why)
     click.echo(f"wrote case.toml and events.txt into {folder}")
     if not why:
         click.echo("say in case.toml why the case exists; until then it fails")

@@ -50,6 +50,17 @@ def archived_events(
     return arrived.unique(list(IDENTITY), keep="first", maintain_order=True).select(columns)
 
 
+def duration_text(ms: int) -> str:
+    """A duration as people write it, in the largest unit that fits.
+
+    >>> duration_text(600_000), duration_text(90_000)
+    ('10m', '90s')
+    """
+    units = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
+    unit = next(u for u, size in units.items() if ms % size == 0 and (ms or u == "s"))
+    return f"{ms // units[unit]}{unit}"
+
+
 def named_rule(rules: Sequence[LabelRule], name: str) -> LabelRule:
     """The rule ``name``, or ``name@version`` where there are several.
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from labeling.engine.compile import selects
+from labeling.engine.keys import with_hashes
 from labeling.engine.nearest import covering, lane_sorted, nearest
 from labeling.model.rule import LabelRule
 
@@ -22,11 +23,13 @@ def candidates(rule: LabelRule, events: pl.DataFrame) -> pl.DataFrame:
 
     Returns:
         ``row`` (UInt32), ``event_ts``, ``event_id``, the columns of all lanes and of the
-        reference, ``end_ts`` (end of the window, inclusive) and ``kept`` (Boolean: not a repeat,
+        reference with their hashes, ``end_ts`` (end of the window, inclusive) and ``kept`` (Boolean: not a repeat,
         hence an anchor).
     """
     columns = list(dict.fromkeys(("row", "event_ts", "event_id", *lane_columns(rule))))
     found = events.filter(selects(rule.anchor)).select(columns)
+    named = ("event_id",) if rule.reference else ()
+    found = with_hashes(found, (*lane_columns(rule), *named))
     found = found.with_columns(end_ts=rule.bound.end(pl.col("event_ts")))
     if rule.repeat_within is None:
         return found.with_columns(kept=pl.lit(value=True))
@@ -53,7 +56,7 @@ def assign(
         rule: whose reference and ``assign`` apply.
         lane: match columns.
         found: the candidates, as ``candidates`` returns them.
-        events: what is to be assigned, with ``row`` and the lane's and reference columns.
+        events: what is to be assigned, with ``row``, the lane's and reference columns and their hashes.
 
     Returns:
         ``row``, ``event_ts``, ``found`` (UInt32 row of the anchor, null where there is none),
@@ -65,7 +68,7 @@ def assign(
         return search(found, events, lane).with_columns(referred=pl.lit(value=False))
     named = pl.col(rule.reference).is_not_null()
     own = pl.col("ref").eq_missing(pl.col(rule.reference))
-    by_reference = events.filter(named).with_columns(ref=pl.col(rule.reference))
+    by_reference = events.filter(named).with_columns(_named_by(rule.reference))
     referred = nearest(_referees(rule.reference, found), by_reference, (*lane, "ref"), own)
     guessed = search(found, events.filter(~named), lane)
     return pl.concat(
@@ -78,8 +81,13 @@ def assign(
 
 def _referees(reference: str, found: pl.DataFrame) -> pl.DataFrame:
     """Candidates once for each name that an event may call them by."""
-    by_id = found.with_columns(ref=pl.col("event_id"))
+    by_id = found.with_columns(_named_by("event_id"))
     other = pl.col(reference).is_not_null() & (pl.col(reference) != pl.col("event_id"))
-    by_column = found.filter(other).with_columns(ref=pl.col(reference))
+    by_column = found.filter(other).with_columns(_named_by(reference))
     return pl.concat([by_id, by_column])
+
+
+def _named_by(column: str) -> list[pl.Expr]:
+    """The column, and its hash, as the name by which events and anchors meet."""
+    return [pl.col(column).alias("ref"), pl.col(f"#{column}").alias("#ref")]
 

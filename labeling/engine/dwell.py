@@ -28,7 +28,7 @@ def view_events(measure: Dwell, lane: Sequence[str], events: pl.DataFrame) -> pl
     Args:
         measure: the selectors.
         lane: the match columns of the start.
-        events: label events with ``row``.
+        events: label events with ``row``, and the hashes of ``lane`` and ``view_id``.
 
     Returns:
         ``start`` (UInt32 row), ``event_ts``, ``kind`` (``beat``, ``end``, or ``next`` for the start
@@ -39,7 +39,9 @@ def view_events(measure: Dwell, lane: Sequence[str], events: pl.DataFrame) -> pl
     is_beat = selects(measure.heartbeat) if measure.heartbeat else pl.lit(value=False)
     kind = pl.when(is_start).then(pl.lit("start")).when(is_end).then(pl.lit("end")).when(is_beat).then(pl.lit("beat"))
     columns = list(dict.fromkeys(("row", "event_ts", "event_id", "event_type", "view_id", *lane)))
-    marked = events.with_columns(part=kind).filter(pl.col("part").is_not_null()).select(*columns, "part")
+    hashes = [f"#{c}" for c in dict.fromkeys(("view_id", *lane))]
+    marked = events.with_columns(part=kind).filter(pl.col("part").is_not_null())
+    marked = marked.select(*columns, *hashes, "part")
     starts = marked.filter(pl.col("part") == "start")
     rest = marked.filter(pl.col("part") != "start")
     by_id = _join(starts.filter(pl.col("view_id").is_not_null()), rest.filter(pl.col("view_id").is_not_null()), (*lane, "view_id"))

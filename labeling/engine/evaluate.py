@@ -18,7 +18,7 @@ from labeling.engine.assign import assign, candidates
 from labeling.engine.compile import compile_node, selects
 from labeling.engine.dense import positions
 from labeling.engine.dwell import dwell, reported, view_events
-from labeling.engine.keys import match_key
+from labeling.engine.keys import match_key, with_hashes
 from labeling.engine.measures import NOTHING, measured, taken_by
 from labeling.model.event import TS
 from labeling.model.expr import AnchorColumn
@@ -111,8 +111,14 @@ def _lane_values(
     if not mine:
         return []
     read = pl.any_horizontal(selects(e) for m in mine.values() for e in m.events())
-    wanted = _of_asked(events.filter(read), events, lane, pairs)
-    assigned = assign(rule, lane, found, wanted).drop_nulls("found")
+    hashed = dict.fromkeys((*lane, *((rule.reference,) if rule.reference else ())))
+    if any(isinstance(m, Dwell) for m in mine.values()):
+        hashed["view_id"] = None
+    wanted = with_hashes(events.filter(read), tuple(hashed))
+    wanted = _of_asked(wanted, found, lane, pairs)
+    # Heartbeats and ends follow their start, and are not assigned by themselves.
+    own = pl.any_horizontal(selects(e) for m in mine.values() for e in m.assigned())
+    assigned = assign(rule, lane, found, wanted.filter(own)).drop_nulls("found")
     columns = {"row", "event_ts", "event_id", "event_type"}
     seen = _seen(events.select(sorted(columns.union(*map(columns_of, mine.values())))), assigned, pairs)
     plain = {f"m{i}": m for i, m in mine.items() if not isinstance(m, Dwell | ReportedDwell)}
@@ -128,17 +134,17 @@ def _lane_values(
 
 
 def _of_asked(
-    wanted: pl.DataFrame, events: pl.DataFrame, lane: Sequence[str], pairs: pl.DataFrame
+    wanted: pl.DataFrame, found: pl.DataFrame, lane: Sequence[str], pairs: pl.DataFrame
 ) -> pl.DataFrame:
     """The events whose lane columns, by hash, are those of an anchor asked for.
 
     All where most anchors are asked for: looking would cost more than it saves.
     """
-    asked = pairs["row"].unique()
-    if len(asked) * 2 > events.height - wanted.height:
+    asked = found["row"].is_in(pairs["row"].unique().implode())
+    if asked.sum() * 2 > found.height:
         return wanted
-    keys = events.select(lane)[asked].select(match_key(lane)).to_series().unique()
-    return wanted.filter(match_key(lane).is_in(keys.implode()))
+    keys = found.filter(asked).select(match_key(lane, hashed=True)).to_series().unique()
+    return wanted.filter(match_key(lane, hashed=True).is_in(keys.implode()))
 
 
 def _seen(events: pl.DataFrame, assigned: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:

@@ -31,23 +31,32 @@ def user_key() -> pl.Expr:
     return string_key("user_id").alias("user_key")
 
 
-def match_key(columns: Sequence[str], *, other: bool = False) -> pl.Expr:
+def match_key(columns: Sequence[str], *, other: bool = False, hashed: bool = False) -> pl.Expr:
     """One UInt64 for several String columns, order sensitive; null if any of them is.
 
     Args:
         columns: what to hash.
         other: by another hash function (xxh64), to tell those apart whose first keys are equal.
+        hashed: the columns' own hashes stand beside them already (``with_hashes``).
 
     >>> pl.DataFrame({"a": ["x"], "b": ["y"]}).select(match_key(("a", "b"))).dtypes
     [UInt64]
     """
     # Splitmix64's odd constant spreads the first key before the next is folded in.
     mix = pl.lit(0x9E3779B97F4A7C15, dtype=pl.UInt64)
-    first, *rest = (_other_key(pl.col(c)) if other else string_key(c) for c in columns)
+    if hashed:
+        first, *rest = (pl.col(f"#{c}") for c in columns)
+    else:
+        first, *rest = (_other_key(pl.col(c)) if other else string_key(c) for c in columns)
     key = first
     for each in rest:
         key = (key * mix) ^ each
     return key
+
+
+def with_hashes(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """The frame with the hash of each column as ``#column``: several keys are made of them."""
+    return frame.with_columns(string_key(c).alias(f"#{c}") for c in columns)
 
 
 def _other_key(text: pl.Expr) -> pl.Expr:

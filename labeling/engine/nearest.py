@@ -51,9 +51,9 @@ def nearest(
     """The latest candidate for each event.
 
     Args:
-        candidates: ``columns``, ``row`` (UInt32), ``event_ts``, ``event_id``, ``kept`` (Boolean: can be
-            found), ``end_ts`` (the last time at which it may be; null for ever).
-        events: ``columns``, ``row``, ``event_ts``, ``event_id``. One whose ``row`` is a candidate's looks
+        candidates: ``columns`` and their hashes (``with_hashes``), ``row`` (UInt32), ``event_ts``, ``event_id``,
+            ``kept`` (Boolean: can be found), ``end_ts`` (the last time at which it may be; null for ever).
+        events: ``columns`` and their hashes, ``row``, ``event_ts``, ``event_id``. One whose ``row`` is a candidate's looks
             strictly before itself.
         columns: the String columns that must be equal.
         own: where a candidate stands several times, which of its entries looks for another.
@@ -113,7 +113,7 @@ def _timeline(
     candidates: pl.DataFrame, events: pl.DataFrame, columns: Sequence[str], own: pl.Expr | None
 ) -> pl.DataFrame:
     """Candidates (``kind`` 0) and other events (``kind`` 1) of equal keys, in time."""
-    run = _merged(candidates, events, columns, own, match_key(columns))
+    run = _merged(candidates, events, columns, own, match_key(columns, hashed=True))
     if not _collide(run):
         return run
     # Two groups share a hash (once in 10^5 blocks of 10 M groups): number them exactly.
@@ -140,8 +140,9 @@ def _merged(
     check = match_key(columns, other=True)
     tails = events.select("row", "event_ts", "event_id", check.alias("check"), key.alias("key"))
     tails = tails.filter(pl.col("key").is_not_null())
-    heads = candidates.with_columns(key.alias("key"))
-    heads = heads.filter(pl.col("key").is_in(tails["key"].unique().implode()))
+    keys = candidates.select(key.alias("key"))
+    asked = keys.select(pl.col("key").is_in(tails["key"].unique().implode()).fill_null(value=False))
+    heads = candidates.with_columns(keys).filter(asked.to_series())
     itself = pl.col("row").is_in(tails["row"].implode())
     heads = heads.select(
         "row", "event_ts", "event_id", "end_ts", "kept", check.alias("check"), "key",

@@ -173,7 +173,7 @@ def _csv(source: SourceConfig, path: Path, topic: str, rows: int) -> Iterator[Fi
 
 def _parquet(path: Path, topic: str, rows: int) -> Iterator[FieldBatch]:
     import pyarrow as pa  # noqa: PLC0415 - only Parquet sources pay for it
-    import pyarrow.parquet as pq  # noqa: PLC0415
+    import pyarrow.parquet as pq  # noqa: PLC0415 - the same
 
     done = 0
     try:

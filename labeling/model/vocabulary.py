@@ -30,6 +30,10 @@ class Measure(Node):
         """All selectors that this measure reads."""
         return (self.event,)
 
+    def assigned(self) -> tuple[Event, ...]:
+        """Those of them whose events it reads where they are assigned."""
+        return self.events()
+
 
 @dataclass(frozen=True, eq=False)
 class Happened(Measure):
@@ -106,6 +110,10 @@ class Dwell(Measure):
     def events(self) -> tuple[Event, ...]:
         """The starts, then heartbeats and ends where there are any."""
         return tuple(e for e in (self.event, self.heartbeat, self.end) if e is not None)
+
+    def assigned(self) -> tuple[Event, ...]:
+        """The starts: what else a view is made of follows them."""
+        return (self.event,)
 
 
 @dataclass(frozen=True, eq=False)

@@ -131,14 +131,14 @@ def named(places: Sequence[Place], name: str) -> Place:
     """The place of a case by its name, or by ``<rule>/<case>`` where several share it.
 
     Raises:
-        CaseError: no case or several have the name.
+        ConfigError: no case or several have the name.
     """
     fit = [p for p in places if p.problem is None and name in (p.path.name, p.name)]
     if len(fit) == 1:
         return fit[0]
     if fit:
-        raise CaseError(f"case {name!r}: write one of {', '.join(p.name for p in fit)}")
-    raise CaseError(f"case {name!r}: there is none of this name; see `labeling golden`")
+        raise ConfigError(f"case {name!r}: write one of {', '.join(p.name for p in fit)}")
+    raise ConfigError(f"case {name!r}: there is none of this name; see `labeling golden`")
 
 
 def rules_of(root: Path, named_rules: str | None = None) -> tuple[LabelRule, ...]:

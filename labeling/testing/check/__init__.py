@@ -1,4 +1,4 @@
-"""``check``: holds rules to laws 1, 3 and 4, on the events of their golden cases and on random ones.
+"""``check``: holds rules to laws 1, 3 and 4, on events of their golden cases and random ones.
 
 Always holds: the same rules, fixtures, seed and number of examples give the same results; each rule
 gets one result per check, in the order of ``CHECKS``; a failure shows the smallest events found to
@@ -12,16 +12,17 @@ Not promised: a proof. A rule that passes kept the laws on what was tried.
     reach      events outside an anchor's reach have no influence
     point      events after a point have no influence on the row at it
     changes    old rows and their changes give the new ones; equal rows make no change
-    python     no Python runs inside an expression
-    floats     no float is summed
     empty      no events give no rows, of the same columns
     types      labels are of their declared types, and no Boolean is null
+    python     no Python runs inside an expression
+    floats     no float is summed
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import polars as pl
@@ -41,21 +42,24 @@ __all__ = ["CHECKS", "EXAMPLES", "Result", "check", "fixture_events"]
 EXAMPLES: Final = 20
 _TRIES: Final = 120
 
-_ON_EVENTS: Final[Mapping[str, Callable[[Subject], Broken | None]]] = {
+_UNRUNNABLE: Final = "cannot be computed"
+Law = Callable[[Subject], Broken | None]
+_ON_EVENTS: Final[Mapping[str, Law]] = {
     "order": laws.order,
     "batches": drive.batches,
     "locality": laws.locality,
     "reach": laws.reach,
     "point": laws.point,
     "changes": drive.published,
+    "empty": laws.empty,
+    "types": laws.types,
 }
 _ON_RULES: Final[Mapping[str, Callable[[LabelRule, int], Broken | None]]] = {
     "python": lambda rule, _: wrapped.python(rule),
     "floats": wrapped.floats,
 }
-_ON_TYPES: Final = {"empty": laws.empty, "types": laws.types}
 #: The names of the checks, in the order in which they are reported.
-CHECKS: Final = (*_ON_EVENTS, *_ON_RULES, *_ON_TYPES)
+CHECKS: Final = (*_ON_EVENTS, *_ON_RULES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,10 +80,15 @@ class Result:
         line = f"{self.rule.key}  {self.check:<8}  "
         if self.broken is None:
             return line + "ok"
-        named = ", ".join(repr(n) for n in self.labels) or "the anchors"
-        what = "label" if len(self.labels) == 1 else "labels" if self.labels else "rows:"
         block = "".join(f"    {text}\n" if text else "\n" for text in str(self.broken).splitlines())
-        return f"{line}FAILED  {what} {named}: {self.broken.said}\n{block}".rstrip("\n")
+        return f"{line}FAILED  {self._what}: {self.broken.said}\n{block}".rstrip("\n")
+
+    @property
+    def _what(self) -> str:
+        """Which labels are wrong, or that whole rows are."""
+        if not self.labels:
+            return "rows"
+        return f"label{'s' if len(self.labels) > 1 else ''} {', '.join(map(repr, self.labels))}"
 
 
 def check(
@@ -88,6 +97,7 @@ def check(
     fixtures: Mapping[str, pl.DataFrame] | None = None,
     seed: int = 0,
     examples: int = EXAMPLES,
+    only: Collection[str] = CHECKS,
 ) -> Iterator[Result]:
     """Hold each rule to each law, one result at a time.
 
@@ -96,6 +106,7 @@ def check(
         fixtures: rule key to events to check it on beside random ones (see ``fixture_events``).
         seed: another gives other random streams.
         examples: how many of them, at least one.
+        only: the checks to make, of ``CHECKS``.
 
     Yields:
         Results, rule by rule, in the order of ``CHECKS``.
@@ -108,57 +119,63 @@ def check(
     """
     if examples < 1:
         raise ValueError(f"examples={examples}: at least one stream is needed")
+    unknown = sorted(set(only) - set(CHECKS))
+    if unknown:
+        raise ValueError(f"only={unknown}: no such check; there are {', '.join(CHECKS)}")
     for rule in rules:
         given = (fixtures or {}).get(rule.key)
-        yield from _of_rule(rule, list(_events(rule, given, seed, examples)), seed)
+        subjects = [Subject(rule, e, seed) for e in _events(rule, given, seed, examples)]
+        for name in CHECKS:
+            if name in only:
+                yield Result(rule, name, _checked(name, rule, subjects, seed))
 
 
 def _events(
     rule: LabelRule, given: pl.DataFrame | None, seed: int, examples: int
 ) -> Iterator[pl.DataFrame]:
-    """Frames of events; those of golden cases stand in the first, among random ones."""
-    for n, frame in enumerate(frames(rule, seed=seed, examples=examples)):
-        yield pl.concat([given.select(frame.columns), frame]) if given is not None and n == 0 else frame
+    """Frames of events; those of golden cases stand in the last, among random ones."""
+    found = list(frames(rule, seed=seed, examples=examples))
+    if given is not None:
+        found[-1] = pl.concat([given.select(found[-1].columns), found[-1]])
+    return iter(found)
 
 
-def _of_rule(rule: LabelRule, found: Sequence[pl.DataFrame], seed: int) -> Iterator[Result]:
-    subjects = [Subject(rule, events, seed) for events in found]
-    for name, law in _ON_EVENTS.items():
-        yield Result(rule, name, _first(law, subjects))
-    for name, look in _ON_RULES.items():
-        yield Result(rule, name, look(rule, seed))
-    for name, law in _ON_TYPES.items():
-        yield Result(rule, name, _first(law, subjects))
+def _checked(name: str, rule: LabelRule, subjects: Sequence[Subject], seed: int) -> Broken | None:
+    """One check of one rule."""
+    if name in _ON_RULES:
+        return _ON_RULES[name](rule, seed)
+    return _first(_ON_EVENTS[name], subjects, explain=name == "types")
 
 
-def _first(law: Callable[[Subject], Broken | None], subjects: Sequence[Subject]) -> Broken | None:
-    """The first failure of a law, made small; None where it held on everything."""
+def _first(law: Law, subjects: Sequence[Subject], *, explain: bool) -> Broken | None:
+    """The first failure of a law, made small; None where it held on everything.
+
+    Where rows cannot be computed every law fails, and the one that is to ``explain`` shows it.
+    """
     for subject in subjects:
         found = _failing(law, subject)
-        if found is not None:
-            rule, seed = subject.rule, subject.seed
-
-            def fails(events: pl.DataFrame, like: Broken = found) -> Broken | None:
-                again = _failing(law, Subject(rule, events, seed))
-                return again if again is not None and _alike(again, like) else None
-
-            return smallest(fails, found, _TRIES) if found.events.height else found
+        if found is None:
+            continue
+        if found.said == _UNRUNNABLE and not explain:
+            return replace(found, said=f"{_UNRUNNABLE}, see types", events=subject.events.clear())
+        return smallest(partial(_like, law, subject, found.said), found, _TRIES)
     return None
 
 
-def _failing(law: Callable[[Subject], Broken | None], subject: Subject) -> Broken | None:
+def _failing(law: Law, subject: Subject) -> Broken | None:
     """What a law says; a rule without rows fails it."""
     try:
         return law(subject)
     except Unrunnable as error:
         label = _culprit(subject.rule, subject.events)
-        cells = (Cell({}, label, "rows", str(error)),)
-        return Broken("rows can be computed from any events", cells, subject.events)
+        return Broken(_UNRUNNABLE, (Cell({}, label, "rows", str(error)),), subject.events)
 
 
-def _alike(one: Broken, other: Broken) -> bool:
-    """Whether a smaller failure is of the same kind: an error stays one, a difference too."""
-    return (one.said.startswith("rows can be")) == (other.said.startswith("rows can be"))
+def _like(law: Law, subject: Subject, said: str, events: pl.DataFrame) -> Broken | None:
+    """The failure of fewer events, if it is an error where the first was one and else not."""
+    found = _failing(law, Subject(subject.rule, events, subject.seed))
+    same = found is not None and (found.said == _UNRUNNABLE) == (said == _UNRUNNABLE)
+    return found if same else None
 
 
 def _culprit(rule: LabelRule, events: pl.DataFrame) -> str:

@@ -27,9 +27,9 @@ from labeling.model.window import Duration
 START: Final = datetime(2026, 11, 20, 10, tzinfo=UTC)
 _TEXT: Final = re.compile(r'"([^"]*)"')
 _NUMBER: Final = re.compile(r"(?:dyn int: |dyn float: |[(\[ ])(-?\d+(?:\.\d+)?)")
-_INTS: Final = (None, 0, 1, 2, 5, -1)
+_INTS: Final = (None, 0, 1, 2, 5, 30, -1, 200, 1_000)
 _FLOATS: Final = (None, 0.0, 0.1, 0.2, 0.3, 0.7, 1.0, -1.5, 1e16)
-_LISTS: Final = (None, [], ["x"], ["x", "y"])
+_LISTS: Final[tuple[list[str] | None, ...]] = (None, [], ["x"], ["x", "y"])
 _HALF: Final = 2**31 - 1
 
 
@@ -59,9 +59,10 @@ def domain(rule: LabelRule) -> Domain:
     named = _constants(rule)
     lanes = {c for lane in rule.lanes for c in lane}
     columns = sorted(rule.event_columns - {*IDENTITY, "event_type"})
-    pools = {
-        c: _pool(c, rule.event_schema[c], c in lanes, named.get(c, ()), bounds) for c in columns
-    }
+    reported = {m.column for m in rule.measures if isinstance(m, ReportedDwell)}
+    for column in reported:
+        named[column] = (*named.get(column, ()), *bounds)
+    pools = {c: _pool(c, rule.event_schema[c], named.get(c, ()), lane=c in lanes) for c in columns}
     return Domain(
         tuple(d for d in deltas if d >= 0),
         rule.bound.longest_ms,
@@ -122,9 +123,7 @@ def _constants(rule: LabelRule) -> dict[str, tuple[Any, ...]]:
     return {column: tuple(values) for column, values in found.items()}
 
 
-def _pool(
-    column: str, dtype: pl.DataType, lane: bool, named: tuple[Any, ...], bounds: list[int]
-) -> tuple[Any, ...]:
+def _pool(column: str, dtype: pl.DataType, lane: bool, named: tuple[Any, ...]) -> tuple[Any, ...]:
     """Values of a column: constants of the rule, then a few that every rule should bear."""
     if dtype == pl.String():
         texts = tuple(v for v in named if isinstance(v, str))
@@ -135,7 +134,7 @@ def _pool(
         return (one, one, two, None, *texts * 2)
     if dtype.is_integer():
         numbers = [v for v in named if isinstance(v, int) and not isinstance(v, bool)]
-        near = [n + d for n in (*numbers, *bounds) for d in (-1, 0, 1)]
+        near = [n + d for n in numbers for d in (-1, 0, 1)]
         most = _HALF if dtype == pl.Int32() else 2**53
         return (*_INTS, *(n for n in near if -most <= n <= most))
     if dtype.is_float():

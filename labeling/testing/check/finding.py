@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from labeling.model.event import REQUIRED
+from labeling.model.event import IDENTITY
 from labeling.model.rule import KEY_SCHEMA, LabelRule
 from labeling.testing.golden_table import table, text, texts
 
@@ -42,13 +42,15 @@ class Cell:
 class Broken:
     """A law that a rule breaks.
 
-    ``said`` tells what was done and what was to be expected; ``events`` is what it was done with,
-    in the columns of the rule's ``event_schema`` (empty where no events were needed).
+    ``said`` tells what is wrong with the cells; ``events`` is what it was found with, in columns of
+    the rule's ``event_schema`` (none where no events were needed); ``kept``: those of them
+    that were left when others were taken away.
     """
 
     said: str
     cells: tuple[Cell, ...]
     events: pl.DataFrame
+    kept: pl.DataFrame | None = None
 
     def labels(self, rule: LabelRule) -> tuple[str, ...]:
         """The labels that differ, in the order of the rule; empty where rows as a whole do."""
@@ -64,15 +66,14 @@ class Broken:
         """The events and the differences as two small tables."""
         parts = []
         if self.events.height:
-            parts.append(f"{_count(self.events.height, 'event')}:\n{events_table(self.events)}")
+            count = f"{self.events.height} event{'s' if self.events.height > 1 else ''}"
+            parts.append(f"{count}:\n{_events_table(self.events, self.kept)}")
         if self.cells:
             parts.append(_cells_table(self.cells))
         return "\n".join(parts)
 
 
-def differences(
-    rule: LabelRule, expected: pl.DataFrame, got: pl.DataFrame
-) -> tuple[Cell, ...]:
+def differences(rule: LabelRule, expected: pl.DataFrame, got: pl.DataFrame) -> tuple[Cell, ...]:
     """Where two frames of rows differ.
 
     Args:
@@ -126,8 +127,12 @@ def _by_key(frame: pl.DataFrame, keys: Sequence[str]) -> dict[tuple[Any, ...], d
     return {tuple(row[k] for k in keys): row for row in frame.iter_rows(named=True)}
 
 
-def events_table(events: pl.DataFrame) -> str:
+def _events_table(events: pl.DataFrame, kept: pl.DataFrame | None) -> str:
     """Events in order of time, without the columns that are null in all of them."""
+    if kept is not None and kept.height < events.height:
+        left = set(kept.select(IDENTITY).iter_rows())
+        away = [None if e in left else "away" for e in events.select(IDENTITY).iter_rows()]
+        events = events.with_columns(taken=pl.Series(away, dtype=pl.String))
     ordered = events.sort("event_ts", "event_id", "user_id") if "event_ts" in events else events
     first = [c for c in _FIRST if c in events.columns]
     said = [c for c in events.columns if c not in first and events[c].null_count() < events.height]
@@ -147,11 +152,3 @@ def _where(key: Mapping[str, Any]) -> str:
         return "-"
     at = f" at {text(key['point_ts'])}" if "point_ts" in key else ""
     return f"{key['user_id']} {text(key['anchor_ts'])} {key['anchor_id']}{at}"
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
-
-
-#: Columns that shrinking never empties.
-KEPT: Final = frozenset(REQUIRED)

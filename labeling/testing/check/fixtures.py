@@ -1,6 +1,7 @@
 """The events of golden cases, as ``check`` takes them: one frame per rule.
 
-Always holds: each case's users are its own (``case.user``), rejected lines and repeats are left out.
+Always holds: each case's users are its own (``case.user``); rejected lines and repeats are left
+out.
 
 Not promised: a look at what a case expects. That is ``labeling golden``.
 """

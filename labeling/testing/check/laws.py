@@ -1,10 +1,11 @@
-"""The laws that a rule's rows are held to on given events: what is asked twice, and in which ways.
+"""The laws that a rule's rows are held to on given events: what is asked twice, and how.
 
-Always holds: each law compares the rule's rows on the events with its rows when something is changed
-that must not matter, and says nothing where they are equal bit by bit. The same events and seed get the
-same answer, unless the rule itself draws at random.
+Always holds: each law compares the rule's rows on the events with its rows when something is
+changed that must not matter, and says nothing where they are equal bit by bit. The same events and seed get
+the same answer, unless the rule itself draws at random.
 
-Not promised: that a rule which passes keeps the law on every stream. See ``streams`` for which are tried.
+Not promised: that a rule which passes keeps the law on every stream; ``streams`` says which are
+tried.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ _TWICE: Final = 2
 def order(subject: Subject) -> Broken | None:
     """Rows do not depend on the order in which events lie in a frame, nor on the day."""
     events = subject.events
-    found = subject.beside("the same events, evaluated a second time, give the same rows", events)
-    said = "the same events in another order give the same rows"
+    found = subject.beside("not the same when the same events are evaluated again", events)
+    said = "not the same when the same events lie in another order"
     for n in range(_TWICE):
         found = found or subject.beside(said, events.sort(subject.lot(f"order {n}"), *IDENTITY))
     return found
@@ -35,7 +36,7 @@ def order(subject: Subject) -> Broken | None:
 def locality(subject: Subject) -> Broken | None:
     """A row depends on events with its group columns only (law 3)."""
     events, group = subject.events, subject.rule.group
-    said = f"events of other groups ({', '.join(group)}) taken away, the rows stay"
+    said = f"not the same without the events of other groups ({', '.join(group)})"
     found = None
     for n in range(_TWICE):
         side = subject.lot(f"group {n}", *group) % _TWICE == 0
@@ -43,7 +44,7 @@ def locality(subject: Subject) -> Broken | None:
             found = found or subject.beside(said, half, of_anchors(half))
     others = events.with_columns(user_id=pl.col("user_id") + "+")
     return found or subject.beside(
-        "every event a second time by another user, the rows of the first stay",
+        "not the same when another user does the same",
         pl.concat([others, events]),
         of_anchors(events),
     )
@@ -55,7 +56,7 @@ def reach(subject: Subject) -> Broken | None:
     windows = subject.points.filter("final").select(
         *IDENTITY, low=pl.col("event_ts") - repeat, high="point_ts"
     )
-    said = "only events within the reach of the rule kept, the rows of anchors in it stay"
+    said = "not the same without the events out of reach"
     found = None
     for low, high in _picked(subject, windows, "reach").select("low", "high").iter_rows():
         inside = subject.events.filter(pl.col("event_ts").is_between(low, high))
@@ -70,7 +71,7 @@ def point(subject: Subject) -> Broken | None:
     for (at,) in _picked(subject, subject.points, "point").select("point_ts").iter_rows():
         until = pl.lit(at, dtype=TS)
         found = found or subject.beside(
-            "events after a point taken away, the rows at points up to it stay",
+            "not the same at a point without the events after it",
             subject.events.filter(pl.col("event_ts") <= until),
             lambda rows, until=until: rows.filter(pl.col("point_ts") <= until),  # type: ignore[misc]  # a default is no parameter
         )
@@ -102,15 +103,15 @@ def empty(subject: Subject) -> Broken | None:
     for name, rows in asked.items():
         cells = schema_cells(wanted, dict(rows.schema))
         if cells:
-            return Broken(f"{name} give the same columns as always", cells, none)
+            return Broken(f"{name}: other columns than always", cells, none)
     extra = asked["no events"].height + asked["no event that it reads"].height
     cells = (Cell({}, ROW, "no rows", str(extra)),)
-    return Broken("no events give no rows", cells, unread) if extra else None
+    return (
+        Broken("no events that it reads, and yet there are rows", cells, unread) if extra else None
+    )
 
 
-def schema_cells(
-    wanted: dict[str, pl.DataType], got: dict[str, pl.DataType]
-) -> tuple[Cell, ...]:
+def schema_cells(wanted: dict[str, pl.DataType], got: dict[str, pl.DataType]) -> tuple[Cell, ...]:
     """A cell per column of another type, or one for another order of columns."""
     cells = [
         Cell({}, c, str(wanted.get(c, "no column")), str(got.get(c, "no column")))
@@ -128,11 +129,11 @@ def types(subject: Subject) -> Broken | None:
     wanted = {"point_ts": TS, "present": pl.Boolean(), **rule.row_schema}
     cells = list(schema_cells(wanted, dict(rows.schema)))
     if cells:
-        return Broken("labels are of the types that the rule declares", tuple(cells), subject.events)
+        return Broken("not of the type that the rule declares", tuple(cells), subject.events)
     conditions = [n for n, t in rule.label_schema.items() if t == pl.Boolean()]
     for name in conditions:
         missing = rows.filter("present", pl.col(name).is_null())
         keys = missing.select("point_ts", *subject.rule.row_schema).iter_rows(named=True)
         cells += [Cell(row, name, "true or false", "-") for row in keys]
-    said = "a Boolean label is never null: say what it is without events, as in .fill_null(False)"
+    said = "null, which no Boolean label is: say what it is without events, as in .fill_null(False)"
     return Broken(said, tuple(cells), subject.events) if cells else None

@@ -3,7 +3,7 @@
 Always holds: what is returned was found to fail, on events that are among those given, with values
 that are as given or null; the same input gives the same result.
 
-Not promised: the smallest there is. Tries are counted, and after the last the smallest so far stays.
+Not promised: the smallest there is. Tries are counted; after the last the smallest so far stays.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from labeling.testing.check.finding import KEPT, Broken
+from labeling.model.event import REQUIRED
+from labeling.testing.check.finding import Broken
 
 Fails = Callable[[pl.DataFrame], Broken | None]
 
@@ -79,6 +80,6 @@ def _fewer_columns(search: _Search) -> None:
     """Empty the columns that are not needed to fail."""
     for column in search.best.events.columns:
         events = search.best.events
-        if column not in KEPT and events[column].null_count() < events.height:
+        if column not in REQUIRED and events[column].null_count() < events.height:
             empty = pl.lit(None, dtype=events.schema[column]).alias(column)
             search.attempt(events.with_columns(empty))

@@ -20,6 +20,8 @@ from labeling.testing.check.domain import Domain, domain
 
 #: Streams that stand in one frame, and the sizes they have.
 TOGETHER: Final = 20
+#: One stream in so many also stands alone.
+_ALONE: Final = 5
 _SIZES: Final = (4, 8, 12, 20)
 _USERS: Final = ("u1", "u1", "u1", "u2")
 _OTHER: Final = "an_event_of_no_rule"
@@ -27,7 +29,10 @@ _MS: Final = timedelta(milliseconds=1)
 
 
 def frames(rule: LabelRule, *, seed: int, examples: int) -> Iterator[pl.DataFrame]:
-    """Random events, ``TOGETHER`` streams side by side in each frame.
+    """Random events: single streams, and ``TOGETHER`` of them side by side.
+
+    What looks past its own group shows where others are near, what looks past its own time where
+    few are.
 
     Args:
         rule: whose bounds and values they are made of.
@@ -39,12 +44,14 @@ def frames(rule: LabelRule, *, seed: int, examples: int) -> Iterator[pl.DataFram
     """
     drawn = domain(rule)
     for low in range(0, examples, TOGETHER):
-        records: list[dict[str, Any]] = []
+        streams = []
         for n in range(low, min(low + TOGETHER, examples)):
             # Random seeds itself from a text the same way everywhere.
             rng = Random(f"{seed} {rule.digest} {n}")  # noqa: S311 - a stream, not a secret
-            records += _stream(rule, drawn, rng, f"{n}.")
-        yield pl.DataFrame(records, schema=dict(rule.event_schema))
+            records = _stream(rule, drawn, rng, f"{n}.")
+            streams.append(pl.DataFrame(records, schema=dict(rule.event_schema)))
+        yield from streams[::_ALONE]
+        yield pl.concat(streams)
 
 
 def _stream(rule: LabelRule, drawn: Domain, rng: Random, prefix: str) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 Always holds: what is drawn for an event (its place in a shuffle, whether it is picked) follows from
 its identity and the seed alone, so that it stays when other events are taken out.
 
-Not promised: rows. An expression may fail on events that satisfy the contract; ``Unrunnable`` says so.
+Not promised: rows. An expression may fail on events that satisfy the contract: ``Unrunnable``.
 """
 
 from __future__ import annotations
@@ -39,10 +39,11 @@ def rows_of(rule: LabelRule, events: pl.DataFrame) -> pl.DataFrame:
     try:
         return evaluate(rule, events, points(rule, events))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise Unrunnable(_line(error)) from error
+        raise Unrunnable(line(error)) from error
 
 
-def _line(error: BaseException) -> str:
+def line(error: BaseException) -> str:
+    """What an error says, on one line."""
     first = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {first[0][:120]}"
 
@@ -66,7 +67,7 @@ class Subject:
         try:
             return points(self.rule, self.events)
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-            raise Unrunnable(_line(error)) from error
+            raise Unrunnable(line(error)) from error
 
     def lot(self, salt: str, *columns: str) -> pl.Expr:
         """A random UInt64 for each event, by its identity or by other columns."""
@@ -79,15 +80,17 @@ class Subject:
         try:
             got = rows_of(self.rule, events)
         except Unrunnable as error:
-            return Broken(said, (Cell({}, ROW, "rows", str(error)),), self.events)
+            return Broken(said, (Cell({}, ROW, "rows", str(error)),), self.events, events)
         if keep is not None:
             expected, got = keep(expected), keep(got)
-        return self.compared(said, expected, got)
+        return self.compared(said, expected, got, events)
 
-    def compared(self, said: str, expected: pl.DataFrame, got: pl.DataFrame) -> Broken | None:
-        """Two frames of rows of this rule, however they were made."""
+    def compared(
+        self, said: str, expected: pl.DataFrame, got: pl.DataFrame, kept: pl.DataFrame | None = None
+    ) -> Broken | None:
+        """Two frames of rows of this rule, however they were made; from which events the second."""
         cells = differences(self.rule, expected, got)
-        return Broken(said, cells, self.events) if cells else None
+        return Broken(said, cells, self.events, kept) if cells else None
 
     def last(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows that are there in the end: the last of each key, the rule's ``row_schema``."""

@@ -4,8 +4,8 @@ Always holds: an expression that adds floats is found by its text and types, or 
 values in two orders and getting two results that differ by rounding only.
 
 Not promised: that every float sum is found; one hidden behind types that cannot be inferred, whose
-result is rounded, is not. Sums of floats differ in the last bits when the same values come in another
-order, so that no two ways of computing them need agree: money belongs into integer micro-units.
+result is rounded, is not. Sums of floats differ in the last bits when the same values come in
+another order, so that no two ways of computing them need agree: money belongs into integers.
 """
 
 from __future__ import annotations
@@ -33,13 +33,43 @@ _PYTHON: Final = re.compile(r"\.(python_udf|fold|reduce|cum_fold|cum_reduce|roll
 _CALL: Final = re.compile(r"\.([\w.]+)\(")
 #: What adds up its input, and what adds up floats whatever its input is.
 _ADDS: Final = frozenset(
-    "sum mean cum_sum product cum_prod rolling_sum rolling_mean rolling_sum_by rolling_mean_by "
-    "list.sum list.mean arr.sum arr.mean".split()
+    [
+        "sum",
+        "mean",
+        "cum_sum",
+        "product",
+        "cum_prod",
+        "rolling_sum",
+        "rolling_mean",
+        "rolling_sum_by",
+        "rolling_mean_by",
+        "list.sum",
+        "list.mean",
+        "arr.sum",
+        "arr.mean",
+    ]
 )
 _ADDS_FLOATS: Final = frozenset(
-    "std var skew kurtosis pearson_correlation spearman_rank_correlation covariance "
-    "ewm_mean ewm_std ewm_var rolling_std rolling_var rolling_std_by rolling_var_by "
-    "list.std list.var arr.std arr.var".split()
+    [
+        "std",
+        "var",
+        "skew",
+        "kurtosis",
+        "pearson_correlation",
+        "spearman_rank_correlation",
+        "covariance",
+        "ewm_mean",
+        "ewm_std",
+        "ewm_var",
+        "rolling_std",
+        "rolling_var",
+        "rolling_std_by",
+        "rolling_var_by",
+        "list.std",
+        "list.var",
+        "arr.std",
+        "arr.var",
+    ]
 )
 _CLOSE: Final = 1e-6
 _SIZE: Final = 6
@@ -80,7 +110,9 @@ def python(rule: LabelRule) -> Broken | None:
         if found or _holds_python(used.expr):
             what = f".{found[1]}()" if found else "a Python function"
             cells.append(Cell({}, used.label or "anchor", "Polars only", f"{what}: {used.expr}"))
-    said = "no Python inside an expression: its text says nothing of what it does, and it is slow"
+    said = (
+        "Python runs inside the expression: it is slow, and its text says nothing of what it does"
+    )
     return Broken(said, tuple(cells), _none(rule)) if cells else None
 
 
@@ -100,7 +132,7 @@ def floats(rule: LabelRule, seed: int) -> Broken | None:
         adds = dict.fromkeys(_float_sums(used.expr, schema))
         cells += [Cell({}, used.label or "anchor", "no sum of floats", a) for a in adds]
     said = (
-        "no float is summed: the last bits depend on the order of adding; "
+        "floats are summed, whose last bits depend on the order of adding; "
         "sum integers, such as micro-units"
     )
     if cells:
@@ -165,12 +197,14 @@ def _two_orders(rule: LabelRule, label: str, measure: Aggregate, seed: int) -> B
 
 
 def _differing(label: str, measure: Aggregate, events: pl.DataFrame) -> Broken | None:
-    results = [_value(measure, e) for e in (events, events.reverse(), events[1:].vstack(events[:1]))]
+    results = [
+        _value(measure, e) for e in (events, events.reverse(), events[1:].vstack(events[:1]))
+    ]
     for one, other in pairwise(results):
         if one != other and _near(one, other):
             said = (
-                f"label {label!r} sums floats: the same values in another order "
-                "must not differ in the last bits; sum integers, such as micro-units"
+                "floats are summed: the same values in another order differ in the last bits; "
+                "sum integers, such as micro-units"
             )
             return Broken(said, (Cell({}, label, text(one), text(other)),), events)
     return None

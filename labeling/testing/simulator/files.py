@@ -157,12 +157,14 @@ class _Parquet:
         self._writer: Any = None
 
     def write(self, frame: pl.DataFrame) -> int:
-        table = frame.to_arrow()
+        # Strings stay as they lie in memory; the file does not say so to its readers.
+        table = frame.to_arrow(compat_level=pl.CompatLevel.newest())
         if self._writer is None:
             names = set(frame.columns)
             self._writer = pq.ParquetWriter(
                 self._path,
                 table.schema,
+                store_schema=False,
                 compression="snappy",  # zstd halves the file and doubles the time
                 write_statistics=[name for name in RANGED if name in names],
                 use_dictionary=[name for name in REPEATING if name.split(".")[0] in names],
