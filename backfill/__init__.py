@@ -1,1 +1,1 @@
-"""Replay: rows of archived hours, by the same ``evaluate`` as the stream's, published hour by hour."""
+"""Replay: rows of archived hours, by the stream's own ``evaluate``, published by the hour."""

@@ -1,7 +1,8 @@
 """What a replay will read and publish, decided before it starts.
 
-Always holds: a plan is a function of what the store says and of the range; every hour of the range is in
-exactly one of its lists; a block reads no more than the memory allows, as far as file sizes tell.
+Always holds: a plan is a function of what the store says and of the range; every hour of the range
+is in exactly one of its lists; a block reads no more than the memory allows, as far as file sizes
+tell.
 
 Not promised: how many events of the hours around the range lie within reach. They are estimated
 by their share of the hour.
@@ -28,7 +29,7 @@ EVENT_BYTES: Final = 1_000
 
 @dataclass(frozen=True)
 class Block:
-    """Neighbouring hours that are read and evaluated at once, for ``buckets`` parts of the users in turn.
+    """Neighbouring hours, read and evaluated at once for each of ``buckets`` parts of the users.
 
     ``read_from`` and ``read_to`` (exclusive) are the range with the rule's reach around it.
     """
@@ -60,8 +61,8 @@ class Block:
 class Plan:
     """What will be done for one rule.
 
-    ``done``: hours published already from all that is archived. ``waiting``: hours that are not complete, which
-    only ``immature`` publishes.
+    ``done``: hours published already from all that is archived. ``waiting``: hours that are not
+    complete, which only ``immature`` publishes.
     """
 
     rule: LabelRule
@@ -103,7 +104,9 @@ def hours_of(from_ts: datetime, to_ts: datetime) -> tuple[datetime, ...]:
             raise DataError(f"{at:%Y-%m-%dT%H:%M}: hours are published whole; name a full hour")
     count = (to_ts - from_ts) // HOUR
     if count <= 0:
-        raise DataError(f"nothing lies from {from_ts:%Y-%m-%dT%H} to {to_ts:%Y-%m-%dT%H}: --to is exclusive")
+        raise DataError(
+            f"nothing lies from {from_ts:%Y-%m-%dT%H} to {to_ts:%Y-%m-%dT%H}: --to is exclusive"
+        )
     return tuple(from_ts + i * HOUR for i in range(count))
 
 
@@ -155,7 +158,9 @@ def plan(
     todo, done, waiting = [], [], []
     for hour in hours_of(from_ts, to_ts):
         complete = is_complete(rule, hour, mark)
-        newest = max((f.max_archived for f in _near(files, hour - back, hour + HOUR + ahead)), default=0)
+        newest = max(
+            (f.max_archived for f in _near(files, hour - back, hour + HOUR + ahead)), default=0
+        )
         before = known.get(hour)
         fresh = before is not None and before["complete"] and before["archive_commit"] >= newest
         if fresh and not force:
@@ -192,7 +197,9 @@ def _blocks(
     """Neighbouring hours together while they fit; an hour that does not is cut by users."""
     run: list[datetime] = []
     for hour in hours:
-        longer = _block([*run, hour], files, reach, limit) if run and run[-1] + HOUR == hour else None
+        longer = (
+            _block([*run, hour], files, reach, limit) if run and run[-1] + HOUR == hour else None
+        )
         if longer is not None and longer.buckets == 1:
             run.append(hour)
             continue

@@ -1,7 +1,7 @@
 """Running a plan: read a block, evaluate, publish its hours, each in one transaction.
 
-Always holds: an hour is published whole or not at all, so that whatever stops a replay, the store is
-right and the next run goes on behind it; publishing the same again changes nothing. Into an hour
+Always holds: an hour is published whole or not at all, so that whatever stops a replay, the store
+is right and the next run goes on behind it; publishing the same again changes nothing. Into an hour
 that was never published go all points one after the other, hence the revisions that a stream
 would have made; into another go the differences, with reason ``replay``.
 
@@ -158,7 +158,10 @@ def _evaluated(
 
 
 def _events(archive: Archive, rule: LabelRule, block: Block, bucket: int) -> pl.DataFrame:
-    """The events of a part, each identity once: too late ones were archived without a look for repeats."""
+    """The events of a part, each identity once.
+
+    Events too late for the stream were archived without a look for repeats.
+    """
     users = None if block.buckets == 1 else user_bucket(bucket, block.buckets)
 
     def scan(*columns: str) -> pl.LazyFrame:
@@ -186,7 +189,7 @@ class _HourWriter:
         self._counts = [0, 0, 0]
 
     def write(self, part: _Part, user_keys: tuple[int, int] | None) -> None:
-        """Publish the part's rows of the hour: those of the users in the range, of all without one."""
+        """Publish the part's rows of the hour: all, or those of a range of users."""
         if self._stored.is_empty():
             made = part.first_changes(self._hour)
         else:
@@ -207,7 +210,8 @@ class _HourWriter:
             complete=complete,
             through_ts=None if complete else datetime.fromtimestamp(plan.mark / 1000, UTC),
         )
-        return HourDone(self._hour, rows, *self._counts, complete=complete)
+        inserted, updated, retracted = self._counts
+        return HourDone(self._hour, rows, inserted, updated, retracted, complete)
 
 
 def _of_users(stored: pl.DataFrame, user_keys: tuple[int, int] | None) -> pl.DataFrame:
@@ -222,4 +226,6 @@ def _whole(rows: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
     latest = rows.sort(*KEYS, "point_ts").unique(KEYS, keep="last", maintain_order=True)
     gone = stored.join(latest, on=KEYS, how="anti", maintain_order="left")
     absent = gone.select(*KEYS, present=pl.lit(value=False), point_ts="anchor_ts")
-    return pl.concat([latest.drop("row"), absent], how="diagonal").with_columns(reason=pl.lit("replay"))
+    return pl.concat([latest.drop("row"), absent], how="diagonal").with_columns(
+        reason=pl.lit("replay")
+    )

@@ -29,7 +29,12 @@ def frame(*rows: tuple[str, int, str, dict[str, str]]) -> pl.DataFrame:
     """Events of one user: id, second, type, further columns."""
     return pl.DataFrame(
         [
-            {"event_id": i, "event_ts": BASE + timedelta(seconds=s), "event_type": t, "user_id": "u"}
+            {
+                "event_id": i,
+                "event_ts": BASE + timedelta(seconds=s),
+                "event_type": t,
+                "user_id": "u",
+            }
             | more
             for i, s, t, more in rows
         ],
@@ -53,7 +58,9 @@ def frame(*rows: tuple[str, int, str, dict[str, str]]) -> pl.DataFrame:
 )
 def test_each_outcome(second: int, more: dict[str, str], anchor: str | None, outcome: str) -> None:
     """A click is told with the anchor it belongs to, or with the reason why there is none."""
-    events = frame(("s", 0, "show", {"item_id": "a", "author_id": "z"}), ("c", second, "click", more))
+    events = frame(
+        ("s", 0, "show", {"item_id": "a", "author_id": "z"}), ("c", second, "click", more)
+    )
     (row,) = assignments(RULE, events).rows(named=True)
     assert (row["event_id"], row["anchor_id"], row["outcome"]) == ("c", anchor, outcome)
 

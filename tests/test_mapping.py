@@ -298,7 +298,7 @@ def test_columns_go_the_same_way() -> None:
     """A Parquet frame gives what the same records give as JSON, and its rejects feed again."""
     frame = pl.DataFrame(
         {
-            "ts": [datetime(2023, 1, 1, 12), datetime(2023, 1, 1, 13), None],  # noqa: DTZ001 - naive
+            "ts": [datetime(2023, 1, 1, 12), datetime(2023, 1, 1, 13), None],  # noqa: DTZ001 - is naive
             "type": ["a", "b", "c"],
             "user": [1, None, 3],
             "ctx": [{"n": 1.0}, {"n": 2.0}, None],

@@ -170,7 +170,7 @@ def test_epoch_units() -> None:
 
 def test_typed_times() -> None:
     """Times of a Parquet file: naive ones need the timezone, others have their own."""
-    naive = pl.Series([datetime(2023, 1, 1, 10, 0, 0, 123_456), None])  # noqa: DTZ001 - naive
+    naive = pl.Series([datetime(2023, 1, 1, 10, 0, 0, 123_456), None])  # noqa: DTZ001 - is naive
     assert read(naive, TS) == ["bad_timestamp", None]
     expected = [at(2023, 1, 1, 9, 0, 0, 123_000), None]
     assert read(naive, TS, How(timezone="Europe/Copenhagen")) == expected

@@ -109,8 +109,8 @@ def _print_plan(plan: Plan) -> None:
     for block in plan.blocks:
         parts = f", {block.buckets} parts by user" if block.buckets > 1 else ""
         click.echo(
-            f"  {_hour(block.from_ts)} to {_hour(block.to_ts)}: reads {_minute(block.read_from)} to "
-            f"{_minute(block.read_to)}, {len(block.files)} files, about {block.events:,} events, "
+            f"  {_hour(block.from_ts)} to {_hour(block.to_ts)}: reads {_minute(block.read_from)} "
+            f"to {_minute(block.read_to)}, {len(block.files)} files, about {block.events:,} events, "
             f"about {block.bytes / 1e6:,.0f} MB of memory{parts}"
         )
 
@@ -118,11 +118,17 @@ def _print_plan(plan: Plan) -> None:
 def _print_done(plan: Plan, hours: Sequence[HourDone], seconds: float) -> None:
     """The summary of one rule."""
     rows = sum(h.rows for h in hours)
-    new, changed, gone = (sum(getattr(h, n) for h in hours) for n in ("inserted", "updated", "retracted"))
+    new, changed, gone = (
+        sum(getattr(h, n) for h in hours) for n in ("inserted", "updated", "retracted")
+    )
     if not hours:
         click.echo(f"{plan.rule.key}: nothing to publish, {len(plan.done)} hours up to date")
         return
-    said = f"{new:,} new, {changed:,} updated, {gone:,} retracted" if new + changed + gone else "no change"
+    said = (
+        f"{new:,} new, {changed:,} updated, {gone:,} retracted"
+        if new + changed + gone
+        else "no change"
+    )
     up_to_date = f", {len(plan.done)} up to date" if plan.done else ""
     click.echo(
         f"{plan.rule.key}: {len(hours)} hours published{up_to_date}, {rows:,} rows ({said}) in "
@@ -136,8 +142,8 @@ def _waiting(plans: Sequence[Plan]) -> str:
     hours = sorted({h for p in plans for h in p.waiting})
     return (
         f"{len(hours)} hours are not complete and were left out, the first {_hour(hours[0])}: rule "
-        f"{first.rule.key} looks {first.rule.bound} ahead, and a source of the configuration has not been "
-        "imported that far. Import the rest, or publish what has passed with --immature"
+        f"{first.rule.key} looks {first.rule.bound} ahead, and a source of the configuration has "
+        "not been imported that far. Import the rest, or publish what has passed with --immature"
     )
 
 
@@ -147,4 +153,3 @@ def _hour(at: datetime) -> str:
 
 def _minute(at: datetime) -> str:
     return f"{at:%Y-%m-%dT%H:%M:%S}"
-

@@ -37,5 +37,7 @@ def parse_hour(text: str) -> datetime:
     """
     found = parse_time(text)
     if found != found.replace(minute=0, second=0, microsecond=0):
-        raise ConfigError(f"{text!r} lies inside an hour; hours are published whole: write 2026-11-20T10")
+        raise ConfigError(
+            f"{text!r} lies inside an hour; hours are published whole: write 2026-11-20T10"
+        )
     return found

@@ -1,7 +1,7 @@
 """Which event belongs to which anchor: clauses 1 to 10 of docs/semantics.md.
 
-Always holds: the assignment of an event depends on the candidates at or before it alone, hence not on
-the point at which anybody asks; an event with a reference is never guessed.
+Always holds: the assignment of an event depends on the candidates at or before it alone, hence not
+on the point at which anybody asks; an event with a reference is never guessed.
 
 Not promised: any order of pairs.
 """
@@ -23,8 +23,8 @@ def candidates(rule: LabelRule, events: pl.DataFrame) -> pl.DataFrame:
 
     Returns:
         ``row`` (UInt32), ``event_ts``, ``event_id``, the columns of all lanes and of the
-        reference with their hashes, ``end_ts`` (end of the window, inclusive) and ``kept`` (Boolean: not a repeat,
-        hence an anchor).
+        reference with their hashes, ``end_ts`` (end of the window, inclusive) and ``kept``
+        (Boolean: not a repeat, hence an anchor).
     """
     columns = list(dict.fromkeys(("row", "event_ts", "event_id", *lane_columns(rule))))
     found = events.filter(selects(rule.anchor)).select(columns)
@@ -56,7 +56,8 @@ def assign(
         rule: whose reference and ``assign`` apply.
         lane: match columns.
         found: the candidates, as ``candidates`` returns them.
-        events: what is to be assigned, with ``row``, the lane's and reference columns and their hashes.
+        events: what is to be assigned, with ``row``, the lane's and reference columns and their
+            hashes.
 
     Returns:
         ``row``, ``event_ts``, ``found`` (UInt32 row of the anchor, null where there is none),
@@ -90,4 +91,3 @@ def _referees(reference: str, found: pl.DataFrame) -> pl.DataFrame:
 def _named_by(column: str) -> list[pl.Expr]:
     """The column, and its hash, as the name by which events and anchors meet."""
     return [pl.col(column).alias("ref"), pl.col(f"#{column}").alias("#ref")]
-

@@ -1,9 +1,9 @@
 """The one difference engine: what happened to rows, given what is stored.
 
 Always holds: ``apply(old, changes(old, new))`` holds exactly the rows of ``new`` for the keys that
-``new`` speaks of, and the others as they were; ``changes(x, x)`` is empty; applying twice equals once; a row that
-equals what is stored makes no change; revisions of a key count up from 1 without gaps, over a retraction
-too.
+``new`` speaks of, and the others as they were; ``changes(x, x)`` is empty; applying twice equals
+once; a row that equals what is stored makes no change; revisions of a key count up from 1 without
+gaps, over a retraction too.
 
 Not promised: an opinion on keys that ``new`` does not name. A driver that returns a set whole
 names the keys that left it with ``present`` false.
@@ -24,20 +24,22 @@ def changes(stored: pl.DataFrame, rows: pl.DataFrame, keys: Sequence[str] = KEYS
     """The changes that take stored rows to new ones.
 
     Args:
-        stored: keys, values, ``revision`` (Int32) and ``present`` (Boolean: ``False`` for a key that was
-            retracted). No key twice.
-        rows: ``point_ts``, ``reason``, ``present``, keys and the same values. A key may stand at several points;
-            they follow one another by ``point_ts``.
+        stored: keys, values, ``revision`` (Int32) and ``present`` (Boolean: ``False`` for a key
+            that was retracted). No key twice.
+        rows: ``point_ts``, ``reason``, ``present``, keys and the same values. A key may stand at
+            several points; they follow one another by ``point_ts``.
         keys: the columns that name a row.
 
     Returns:
-        ``keys``, ``revision``, ``kind`` (``insert``, ``update`` or ``retract``), ``reason``, ``point_ts``,
-        ``old`` and ``new`` (Structs of the values; ``old`` null for an insert, ``new`` for a retraction),
-        sorted by ``(point_ts, keys)``.
+        ``keys``, ``revision``, ``kind`` (``insert``, ``update`` or ``retract``), ``reason``,
+        ``point_ts``, ``old`` and ``new`` (Structs of the values; ``old`` null for an insert,
+        ``new`` for a retraction), sorted by ``(point_ts, keys)``.
     """
     values = [c for c in rows.columns if c not in (*keys, *META)]
     line = _line_up(stored, rows, keys, values)
-    same_key = pl.all_horizontal(pl.col(k) == pl.col(k).shift(1) for k in keys).fill_null(value=False)
+    same_key = pl.all_horizontal(pl.col(k) == pl.col(k).shift(1) for k in keys).fill_null(
+        value=False
+    )
     was = same_key & pl.col("present").shift(1).fill_null(value=False)
     equal = pl.all_horizontal(pl.col(v).eq_missing(pl.col(v).shift(1)) for v in values)
     kind = (
@@ -52,7 +54,9 @@ def changes(stored: pl.DataFrame, rows: pl.DataFrame, keys: Sequence[str] = KEYS
     told = told.with_columns(revision=(base + so_far).cast(pl.Int32)).with_row_index("at")
     told = told.filter(_is_change())
     now, before = line[told["at"]], line[told["at"] - told["was"].cast(pl.UInt32)]
-    made = pl.concat([now.drop("revision"), told.select("was", "kind", "revision")], how="horizontal")
+    made = pl.concat(
+        [now.drop("revision"), told.select("was", "kind", "revision")], how="horizontal"
+    )
     made = made.with_columns(
         old=pl.when("was").then(before.select(pl.struct(values)).to_series()),
         new=pl.when("present").then(pl.struct(values)),
@@ -101,5 +105,7 @@ def apply(stored: pl.DataFrame, changed: pl.DataFrame, keys: Sequence[str] = KEY
 
 def empty_stored(values: pl.Schema | dict[str, pl.DataType], keys: Sequence[str]) -> pl.DataFrame:
     """A frame of stored rows with no row in it; ``values`` has the keys' types too."""
-    schema = {k: values[k] for k in keys} | {k: v for k, v in values.items() if k not in (*keys, *META)}
+    schema = {k: values[k] for k in keys} | {
+        k: v for k, v in values.items() if k not in (*keys, *META)
+    }
     return pl.DataFrame(schema={**schema, "revision": pl.Int32(), "present": pl.Boolean()})

@@ -82,4 +82,3 @@ def _compile_op(op: Op, args: list[pl.Expr]) -> pl.Expr:
         args = [a * pl.lit(1, dtype=pl.Int64) for a in args]
     combined: pl.Expr = _BINARY[op.name](*args)
     return combined.fill_null(value=False) if op.name in _CONDITIONS else combined
-

@@ -37,22 +37,37 @@ def view_events(measure: Dwell, lane: Sequence[str], events: pl.DataFrame) -> pl
     is_start = selects(measure.event)
     is_end = selects(measure.end) if measure.end else pl.lit(value=False)
     is_beat = selects(measure.heartbeat) if measure.heartbeat else pl.lit(value=False)
-    kind = pl.when(is_start).then(pl.lit("start")).when(is_end).then(pl.lit("end")).when(is_beat).then(pl.lit("beat"))
+    kind = (
+        pl.when(is_start)
+        .then(pl.lit("start"))
+        .when(is_end)
+        .then(pl.lit("end"))
+        .when(is_beat)
+        .then(pl.lit("beat"))
+    )
     columns = list(dict.fromkeys(("row", "event_ts", "event_id", "event_type", "view_id", *lane)))
     hashes = [f"#{c}" for c in dict.fromkeys(("view_id", *lane))]
     marked = events.with_columns(part=kind).filter(pl.col("part").is_not_null())
     marked = marked.select(*columns, *hashes, "part")
     starts = marked.filter(pl.col("part") == "start")
     rest = marked.filter(pl.col("part") != "start")
-    by_id = _join(starts.filter(pl.col("view_id").is_not_null()), rest.filter(pl.col("view_id").is_not_null()), (*lane, "view_id"))
+    by_id = _join(
+        starts.filter(pl.col("view_id").is_not_null()),
+        rest.filter(pl.col("view_id").is_not_null()),
+        (*lane, "view_id"),
+    )
     by_time = _join(starts, rest.filter(pl.col("view_id").is_null()), lane)
-    joined = pl.concat([by_id, by_time]).join(rest.select("row", kind="part"), on="row", how="left", maintain_order="left")
+    joined = pl.concat([by_id, by_time]).join(
+        rest.select("row", kind="part"), on="row", how="left", maintain_order="left"
+    )
     return pl.concat([joined.select("start", "event_ts", "kind"), _next_starts(starts, lane)])
 
 
 def _join(starts: pl.DataFrame, rest: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     """The latest start at or before each continuation with equal columns."""
-    heads = starts.with_columns(end_ts=pl.lit(None, starts.schema["event_ts"]), kept=pl.lit(value=True))
+    heads = starts.with_columns(
+        end_ts=pl.lit(None, starts.schema["event_ts"]), kept=pl.lit(value=True)
+    )
     found = nearest(heads, rest, columns)
     return found.drop_nulls("found").select("row", "event_ts", start="found")
 
@@ -141,7 +156,7 @@ def united(spans: pl.DataFrame, cap_ms: int | None) -> pl.DataFrame:
         return pl.DataFrame(schema={"ask": spans.schema["ask"], "dwell_ms": pl.Int64()})
     # Pairs one behind the other on one line, so that a running maximum need not start anew.
     width = high - low + 1
-    if width * (spans["ask"].max() + 1) >= _LINE:
+    if width * spans.select(pl.col("ask").max().cast(pl.Int64) + 1).item() >= _LINE:
         return _capped(_fresh(spans, pl.col("until").cum_max().shift(1).over("ask")), cap_ms)
     line = pl.col("ask").cast(pl.Int64) * width
     reached = (pl.col("until") + line).cum_max().shift(1) - line
@@ -156,4 +171,6 @@ def _fresh(spans: pl.DataFrame, reached: pl.Expr) -> pl.DataFrame:
 
 
 def _capped(total: pl.DataFrame, cap_ms: int | None) -> pl.DataFrame:
-    return total if cap_ms is None else total.with_columns(pl.col("dwell_ms").clip(upper_bound=cap_ms))
+    return (
+        total if cap_ms is None else total.with_columns(pl.col("dwell_ms").clip(upper_bound=cap_ms))
+    )

@@ -1,11 +1,11 @@
 """What a rule means: rows of anchors at points, from a frame of events. The only place that knows.
 
-Always holds: the result is a function of the set of events and of the pairs asked for; not of the order
-of either, nor of events that share no group with them or lie out of reach. Rows come sorted by
-``(point_ts, anchor_ts, anchor_id, user_id)``. No events give no rows, of the same columns.
+Always holds: the result is a function of the set of events and of the pairs asked for; not of the
+order of either, nor of events that share no group with them or lie out of reach. Rows come sorted
+by ``(point_ts, anchor_ts, anchor_id, user_id)``. No events give no rows, of the same columns.
 
-Not promised: that the events suffice. Whoever asks gives every event with the group's columns within
-the rule's reach, each identity once.
+Not promised: that the events suffice. Whoever asks gives every event with the group's columns
+within the rule's reach, each identity once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from labeling.engine.measures import NOTHING, measured, taken_by
 from labeling.model.event import TS
 from labeling.model.expr import AnchorColumn
 from labeling.model.rule import KEY_SCHEMA, LabelRule, columns_of
-from labeling.model.rule_checks import label_order
+from labeling.model.label_types import label_order
 from labeling.model.vocabulary import Aggregate, Dwell, Measure, ReportedDwell
 
 _ORDER = ("point_ts", "anchor_ts", "anchor_id", "user_id")
@@ -39,12 +39,14 @@ def evaluate(rule: LabelRule, events: pl.DataFrame, asked: pl.DataFrame) -> pl.D
 
     Args:
         rule: a label rule.
-        events: the columns that the rule reads (``rule.event_columns``), any order, no identity twice.
-        asked: rows of ``points(rule, events)``, none twice; ``row``, ``point`` and ``point_ts`` are read.
+        events: the columns that the rule reads (``rule.event_columns``), any order, no identity
+            twice.
+        asked: rows of ``points(rule, events)``, none twice; ``row``, ``point`` and ``point_ts`` are
+            read.
 
     Returns:
-        ``point_ts``, ``present`` (``False``: a repeat, which has no row: its values are null), the key
-        ``user_id, anchor_ts, anchor_id``, carried columns and labels.
+        ``point_ts``, ``present`` (``False``: a repeat, which has no row: its values are null), the
+        key ``user_id, anchor_ts, anchor_id``, carried columns and labels.
 
     >>> from labeling import Event, LabelRule, happened
     >>> from labeling.engine.points import points
@@ -76,9 +78,7 @@ def labels_at(rule: LabelRule, events: pl.DataFrame, asked: pl.DataFrame) -> pl.
     pairs = pl.concat([pairs, anchors[at]], how="horizontal").with_row_index("ask")
     present = pairs.filter("present")
     values = [
-        frame
-        for lane in rule.lanes
-        for frame in _lane_values(rule, lane, numbered, found, present)
+        frame for lane in rule.lanes for frame in _lane_values(rule, lane, numbered, found, present)
     ]
     return _labelled(rule, numbered, pairs, values)
 
@@ -92,7 +92,9 @@ def widened(rule: LabelRule, events: pl.DataFrame, rows: pl.DataFrame) -> pl.Dat
         rows: with ``row`` and ``present``; where that is false, what is carried is null.
     """
     carried = [c for c in rule.carry if c not in KEY_SCHEMA]
-    anchors = events.select("user_id", *carried, anchor_ts="event_ts", anchor_id="event_id")[rows["row"]]
+    anchors = events.select("user_id", *carried, anchor_ts="event_ts", anchor_id="event_id")[
+        rows["row"]
+    ]
     wide = pl.concat([rows, anchors], how="horizontal")
     if rows["present"].all():
         return wide
@@ -120,7 +122,9 @@ def _lane_values(
     own = pl.any_horizontal(selects(e) for m in mine.values() for e in m.assigned())
     assigned = assign(rule, lane, found, wanted.filter(own)).drop_nulls("found")
     columns = {"row", "event_ts", "event_id", "event_type"}
-    seen = _seen(events.select(sorted(columns.union(*map(columns_of, mine.values())))), assigned, pairs)
+    seen = _seen(
+        events.select(sorted(columns.union(*map(columns_of, mine.values())))), assigned, pairs
+    )
     plain = {f"m{i}": m for i, m in mine.items() if not isinstance(m, Dwell | ReportedDwell)}
     frames = measured(seen, plain)
     for i, measure in mine.items():
@@ -180,8 +184,7 @@ def _labelled(
     parts = [pairs.select("row", "point_ts", "present")]
     if anchors:
         parts.append(events.select(pl.col(c).alias(f"anchor:{c}") for c in anchors)[pairs["row"]])
-    for frame in values:
-        parts.append(frame.drop("ask")[positions(frame["ask"], pairs.height)])
+    parts += [frame.drop("ask")[positions(frame["ask"], pairs.height)] for frame in values]
     wide = pl.concat(parts, how="horizontal").with_columns(
         _default(i, m) for i, m in enumerate(rule.measures)
     )
@@ -192,7 +195,9 @@ def _labelled(
     labels = wide.select("row", "point_ts", "present", *rule.label_schema)
     if labels["present"].all():
         return labels
-    return labels.with_columns(pl.when("present").then(pl.col(c)).alias(c) for c in rule.label_schema)
+    return labels.with_columns(
+        pl.when("present").then(pl.col(c)).alias(c) for c in rule.label_schema
+    )
 
 
 def _default(index: int, measure: Measure) -> pl.Expr:

@@ -2,9 +2,9 @@
 
 Always holds: it is what ``evaluate`` goes by, from the same ``assign``.
 
-Not promised: that a label looks at an event that was assigned. The point, ``where`` and ``within`` decide that; and
-the heartbeats and ends of a view follow its start (clause 12 of docs/semantics.md), wherever they
-would belong by themselves.
+Not promised: that a label looks at an event that was assigned. The point, ``where`` and ``within``
+decide that; and the heartbeats and ends of a view follow its start (clause 12 of
+docs/semantics.md), wherever they would belong by themselves.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ def assignments(rule: LabelRule, events: pl.DataFrame) -> pl.DataFrame:
         events: as for ``evaluate``.
 
     Returns:
-        ``lane`` (match columns, joined by commas), the event's ``user_id``, ``event_ts``, ``event_id`` and
-        ``event_type``, ``anchor_ts`` and ``anchor_id`` (null where it belongs to none), and ``outcome``:
+        ``lane`` (match columns, joined by commas), the event's ``user_id``, ``event_ts``,
+        ``event_id`` and ``event_type``, ``anchor_ts`` and ``anchor_id`` (null where it belongs to
+        none), and ``outcome``:
 
         ==================  ====================================================================
         ``assigned``        to the latest anchor at or before it, or to each with ``every``
@@ -49,8 +50,8 @@ def assignments(rule: LabelRule, events: pl.DataFrame) -> pl.DataFrame:
         ``null_match``      a match column is null
         ==================  ====================================================================
 
-        An event stands once for each lane that reads it, and for each anchor with ``every``. Sorted by lane,
-        user, ``event_ts`` and ``event_id``.
+        An event stands once for each lane that reads it, and for each anchor with ``every``. Sorted
+        by lane, user, ``event_ts`` and ``event_id``.
 
     >>> from labeling import Event, LabelRule, happened
     >>> rule = LabelRule(name="r", anchor=Event("show"), match=("user_id",), window="1m",

@@ -36,7 +36,8 @@ class _Part:
     @staticmethod
     def of(parts: Sequence[_Part]) -> _Part:
         who, which, content = (
-            np.concatenate([getattr(p, name) for p in parts]) for name in ("who", "which", "content")
+            np.concatenate([getattr(p, name) for p in parts])
+            for name in ("who", "which", "content")
         )
         order = np.argsort(who, kind="stable")
         return _Part(who[order], which[order], content[order])

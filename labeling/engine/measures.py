@@ -1,7 +1,8 @@
 """What a label's measures come to, per anchor and point.
 
-Always holds: a measure reads the assigned events that its selectors take, up to the point, in the order
-``(event_ts, event_id)``; the result has one row for each pair asked for that had such an event.
+Always holds: a measure reads the assigned events that its selectors take, up to the point, in the
+order ``(event_ts, event_id)``; the result has one row for each pair asked for that had such an
+event.
 
 Not promised: defaults. Pairs without events are missing here; ``evaluate`` fills them.
 """
@@ -72,9 +73,12 @@ def measured(seen: pl.DataFrame, measures: Mapping[str, Measure]) -> list[pl.Dat
     frames = []
     if together:
         values = [
-            _TOGETHER[type(m)](_value(m), pl.col(f"taken:{n}")).alias(n) for n, m in together.items()
+            _TOGETHER[type(m)](_value(m), pl.col(f"taken:{n}")).alias(n)
+            for n, m in together.items()
         ]
-        marked = seen.with_columns(taken_by(m.event).alias(f"taken:{n}") for n, m in together.items())
+        marked = seen.with_columns(
+            taken_by(m.event).alias(f"taken:{n}") for n, m in together.items()
+        )
         frames.append(marked.group_by("ask").agg(values))
     return [*frames, *(_in_order(seen, name, m) for name, m in ordered.items())]
 
@@ -87,7 +91,9 @@ def _in_order(seen: pl.DataFrame, name: str, measure: Measure) -> pl.DataFrame:
     """A measure for which the order of events counts."""
     if isinstance(measure, Active):
         undone = taken_by(measure.undone_by)
-        marked = seen.with_columns(undone.alias("undone")).filter(taken_by(measure.event) | pl.col("undone"))
+        marked = seen.with_columns(undone.alias("undone")).filter(
+            taken_by(measure.event) | pl.col("undone")
+        )
         return _edge(marked, "last").select("ask", (~pl.col("undone")).alias(name))
     taken = seen.filter(taken_by(measure.event))
     if isinstance(measure, Aggregate):

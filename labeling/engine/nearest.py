@@ -1,14 +1,14 @@
 """For each event, the latest candidate at or before it with equal columns: the one search there is.
 
-Always holds: "at or before" compares ``event_ts`` alone, the latest of several is by ``(event_ts, event_id)``, and
-an event that is itself a candidate looks strictly before itself by ``(event_ts, event_id)``. Columns are
-compared by hash, and told apart where two hashes agree by chance.
+Always holds: "at or before" compares ``event_ts`` alone, the latest of several is by ``(event_ts,
+event_id)``, and an event that is itself a candidate looks strictly before itself by ``(event_ts,
+event_id)``. Columns are compared by hash, and told apart where two hashes agree by chance.
 
 Not promised: any order of the result, nor that events with a null among the columns are in it.
 
 The method is one sort and one forward fill, not a join: candidates before events at equal times,
-so that what was last filled is what stands nearest. Candidates whose columns no event has are left out first:
-most anchors are never acted upon.
+so that what was last filled is what stands nearest. Candidates whose columns no event has are left
+out first: most anchors are never acted upon.
 """
 
 from __future__ import annotations
@@ -51,16 +51,17 @@ def nearest(
     """The latest candidate for each event.
 
     Args:
-        candidates: ``columns`` and their hashes (``with_hashes``), ``row`` (UInt32), ``event_ts``, ``event_id``,
-            ``kept`` (Boolean: can be found), ``end_ts`` (the last time at which it may be; null for ever).
-        events: ``columns`` and their hashes, ``row``, ``event_ts``, ``event_id``. One whose ``row`` is a candidate's looks
-            strictly before itself.
+        candidates: ``columns`` and their hashes (``with_hashes``), ``row`` (UInt32), ``event_ts``,
+            ``event_id``, ``kept`` (Boolean: can be found), ``end_ts`` (the last time at which it
+            may be; null for ever).
+        events: ``columns`` and their hashes, ``row``, ``event_ts``, ``event_id``. One whose ``row``
+            is a candidate's looks strictly before itself.
         columns: the String columns that must be equal.
         own: where a candidate stands several times, which of its entries looks for another.
 
     Returns:
-        ``row`` of each event without nulls in ``columns``, ``event_ts``, ``found`` (UInt32, null where none
-        stands before) and ``expired`` (Boolean: one stands before, but its end is over).
+        ``row`` of each event without nulls in ``columns``, ``event_ts``, ``found`` (UInt32, null
+        where none stands before) and ``expired`` (Boolean: one stands before, but its end is over).
     """
     run = _timeline(candidates, events, columns, own)
     filled = run.with_columns(
@@ -104,7 +105,9 @@ def covering(
     timeline = pl.concat([ends, asks]).sort("key", "at", "ends", "row")
     over = timeline.with_columns(over=pl.col("ends").cum_sum()).filter(pl.col("ends") == 0)
     wants = wants.join(over.select("row", "over"), on="row", how="left", maintain_order="left")
-    pairs = wants.with_columns(at=pl.int_ranges("over", "started")).explode("at", empty_as_null=True)
+    pairs = wants.with_columns(at=pl.int_ranges("over", "started")).explode(
+        "at", empty_as_null=True
+    )
     found = spans["row"].gather(pairs["at"])
     return pairs.select("row", "event_ts", found=found, expired=pl.lit(value=False))
 
@@ -167,5 +170,7 @@ def _exact(columns: Sequence[str]) -> pl.Expr:
 
 def _collide(run: pl.DataFrame) -> bool:
     """Whether neighbours of one key differ by the other hash."""
-    differ = (pl.col("key") == pl.col("key").shift(1)) & (pl.col("check") != pl.col("check").shift(1))
+    differ = (pl.col("key") == pl.col("key").shift(1)) & (
+        pl.col("check") != pl.col("check").shift(1)
+    )
     return bool(run.select(differ.any()).item())

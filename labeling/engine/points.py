@@ -2,8 +2,8 @@
 
 Always holds: the points of an anchor increase, and the last is the end of its window.
 
-Not promised: that a candidate has a row: one that repeats another has points all the same, at which it
-is found absent.
+Not promised: that a candidate has a row: one that repeats another has points all the same, at which
+it is found absent.
 """
 
 from __future__ import annotations
@@ -40,9 +40,7 @@ def points(rule: LabelRule, events: pl.DataFrame) -> pl.DataFrame:
     times = point_times(rule, pl.col("event_ts"))
     last = len(times) - 1
     each = [
-        found.with_columns(
-            point=pl.lit(k, pl.UInt8), point_ts=at, final=pl.lit(value=k == last)
-        )
+        found.with_columns(point=pl.lit(k, pl.UInt8), point_ts=at, final=pl.lit(value=k == last))
         for k, at in enumerate(times)
     ]
     return pl.concat(each).drop_nulls("point_ts")

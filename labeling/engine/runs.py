@@ -1,12 +1,12 @@
 """Rows kept in a few sorted runs: added in batches, found by key, dropped by age.
 
-Always holds: what is found by a key is every held row of that key and no other; how rows are cut into
-runs changes nothing that is found but its order.
+Always holds: what is found by a key is every held row of that key and no other; how rows are cut
+into runs changes nothing that is found but its order.
 
 Not promised: that a row is gone once it is old. It goes with its run, when all of that is old.
 
-Runs of like size are merged, so that there are few, and never past ``_LARGEST`` rows, so that adding
-never stalls for long and age drops whole runs.
+Runs of like size are merged, so that there are few, and never past ``_LARGEST`` rows, so that
+adding never stalls for long and age drops whole runs.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class Run:
         """A run of rows in any order; at least one."""
         ordered = rows.sort("user_key").rechunk()
         low, high = ordered.select(
-            low=pl.col("event_ts").min().dt.epoch("ms"), high=pl.col("event_ts").max().dt.epoch("ms")
+            low=pl.col("event_ts").min().dt.epoch("ms"),
+            high=pl.col("event_ts").max().dt.epoch("ms"),
         ).row(0)
         return Run(ordered, ordered["user_key"].to_numpy(), low, high)
 
@@ -52,7 +53,8 @@ class Run:
         if low_ms > self.low_ms or high_ms < self.high_ms:
             at = self.rows["event_ts"].to_physical().to_numpy()[index]
             index = index[(at >= low_ms) & (at <= high_ms)]
-        return self.rows[index]
+        found: pl.DataFrame = self.rows[index]
+        return found
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """What a shard remembers: the tail of the archive that can still matter.
 
-Always holds: a state is a value; ``step`` returns another and leaves the old one as it was. It holds the
-columns that rules read, of the event types that they read, and the identities of all events.
+Always holds: a state is a value; ``step`` returns another and leaves the old one as it was. It
+holds the columns that rules read, of the event types that they read, and the identities of all
+events.
 
 Not promised: that only what matters is held. Older events go when a whole run of them can go.
 """
@@ -58,15 +59,14 @@ def read_columns(rules: Sequence[LabelRule]) -> dict[str, pl.DataType]:
     return schema | {"event_type": pl.Enum(types)}
 
 
-def start(
-    rules: Sequence[LabelRule], *, lateness_ms: int, since_ms: Mapping[str, int]
-) -> State:
+def start(rules: Sequence[LabelRule], *, lateness_ms: int, since_ms: Mapping[str, int]) -> State:
     """The state before the first event.
 
     Args:
         rules: what will be evaluated.
         lateness_ms: how far below ``F`` an event still corrects.
-        since_ms: rule key to the first anchor time that the stream owns; all where a rule is not named.
+        since_ms: rule key to the first anchor time that the stream owns; all where a rule is not
+            named.
     """
     schema = pl.Schema(read_columns(rules))
     pending = pl.Schema({"user_key": pl.UInt64(), "event_ts": TS})
@@ -114,7 +114,9 @@ def held(
     read = accepted.filter(pl.col("event_type").is_in(known.implode()))
     rows = read.select(pl.col(c).cast(t) for c, t in schema.items())
     anchors = {
-        r.key: state.anchors[r.key].add(rows.filter(selects(r.anchor)).select("user_key", "event_ts"))
+        r.key: state.anchors[r.key].add(
+            rows.filter(selects(r.anchor)).select("user_key", "event_ts")
+        )
         for r in rules
     }
     return State(
@@ -132,7 +134,8 @@ def settled(state: State, rules: Sequence[LabelRule], watermarks: Watermarks) ->
     """The state after a step: what was too old before it is dropped, the marks move."""
     horizon = min(state.marks[r.key] - r.reach_ms for r in rules) - state.lateness_ms
     anchors = {
-        r.key: state.anchors[r.key].drop_before(state.marks[r.key] - r.bound.longest_ms) for r in rules
+        r.key: state.anchors[r.key].drop_before(state.marks[r.key] - r.bound.longest_ms)
+        for r in rules
     }
     return State(
         state.lateness_ms,

@@ -1,7 +1,8 @@
-"""The stream driver: a batch in, the rows of the points just passed and of what late events reach out.
+"""The stream driver: a batch in, out the rows of points just passed and of what late events reach.
 
-Always holds: how often ``step`` runs changes no value; every event of the batch comes out as exactly
-one of accepted, duplicate, too late; work follows what closes or is corrected, not what is held.
+Always holds: how often ``step`` runs changes no value; every event of the batch comes out as
+exactly one of accepted, duplicate, too late; work follows what closes or is corrected, not what is
+held.
 
 Not promised: that a row returned differs from what was published. ``changes`` finds that out.
 """
@@ -30,8 +31,9 @@ class Out:
     """What one step made.
 
     ``rows``: by rule key, what ``evaluate`` returns with ``reason`` (``point`` or ``late``), in the
-    order (point, anchor time, id). ``accepted``, ``too_late`` and ``duplicates``: the batch's events, in
-    its order, the last with ``conflict`` (Boolean: other content under a known identity).
+    order (point, anchor time, id). ``accepted``, ``too_late`` and ``duplicates``: the batch's
+    events, in its order, the last with ``conflict`` (Boolean: other content under a known
+    identity).
     """
 
     rows: Mapping[str, pl.DataFrame]
@@ -102,7 +104,7 @@ def _due(
 def _late(
     rule: LabelRule, state: State, late: pl.DataFrame, before: int, mark: int, since: int
 ) -> pl.DataFrame:
-    """Rows at their latest passed point, for anchors that a late event reaches and no point finds."""
+    """Rows of anchors that late events reach, at the latest point, where none is passed now."""
     low = _ms(late["event_ts"].min()) - rule.reach_ms
     events = _take(state, rule, late["user_key"], low - rule.repeat_ms, mark)
     window = pl.duration(milliseconds=rule.bound.longest_ms)
@@ -140,4 +142,4 @@ def _instant(ms: int) -> pl.Expr:
 
 def _ms(instant: object) -> int:
     """Epoch milliseconds of a datetime."""
-    return pl.Series([instant], dtype=TS).dt.epoch("ms").item()
+    return int(pl.Series([instant], dtype=TS).dt.epoch("ms").item())

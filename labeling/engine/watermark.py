@@ -1,11 +1,11 @@
 """How far event time has come: of partitions, of sources, of rules.
 
-Always holds: a watermark never goes back; it is a function of the items and of the order in which each partition's
-came, and of nothing else; a source's is never below that of a rule that it can feed, nor, while
-all its partitions are idle, below the lowest of the sources that are not.
+Always holds: a watermark never goes back; it is a function of the items and of the order in which
+each partition's came, and of nothing else; a source's is never below that of a rule that it can
+feed, nor, while all its partitions are idle, below the lowest of the sources that are not.
 
-Not promised: that an event at or above the watermark has not been seen: it says only that every event
-below it has been read, as far as ``max_disorder`` and idleness allow to know.
+Not promised: that an event at or above the watermark has not been seen: it says only that every
+event below it has been read, as far as ``max_disorder`` and idleness allow to know.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class Item:
         source: the source's name.
         partition: the partition's.
         events: in the order of the partition.
-        max_ts_ms: the highest ``event_ts`` of the whole batch, before sharding; ``None`` if it has none.
+        max_ts_ms: the highest ``event_ts`` of the whole batch, before sharding; ``None`` if it has
+            none.
         idle: the partition has been read to the broker's end and counts as idle from here on.
         ended: nothing will follow: its mark is ``FOREVER``.
     """
@@ -69,8 +70,8 @@ class Item:
 class Watermarks:
     """The marks of all partitions, and what follows from them.
 
-    ``marks`` and ``idle`` are by (source, partition); ``sources`` and ``rules`` hold ``F`` by name and by
-    rule key, in epoch milliseconds.
+    ``marks`` and ``idle`` are by (source, partition); ``sources`` and ``rules`` hold ``F`` by name
+    and by rule key, in epoch milliseconds.
     """
 
     specs: tuple[Source, ...]
@@ -103,8 +104,8 @@ class Watermarks:
     def judge(self, item: Item, lateness_ms: int) -> tuple[Watermarks, pl.DataFrame]:
         """The item's events as on time, late or too late, and the watermarks after it.
 
-        Each is judged by ``F`` of its source as it stood before the item: below ``F - lateness_ms`` is too
-        late, else below ``F`` late.
+        Each is judged by ``F`` of its source as it stood before the item: below ``F - lateness_ms``
+        is too late, else below ``F`` late.
 
         Returns:
             The new watermarks, and the events with ``arrival`` (String).
@@ -130,31 +131,34 @@ class Watermarks:
         if item.ended:
             mark = FOREVER
         idle = self.idle | {key} if item.idle else self.idle - {key}
-        return replace(self, marks={**self.marks, key: mark}, idle=idle)._settled()
+        return _settled(replace(self, marks={**self.marks, key: mark}, idle=idle))
 
-    def _settled(self) -> Watermarks:
-        """``F`` of sources and rules from marks and idleness."""
-        raw = {s.name: self._lowest(s) for s in self.specs}
-        # A partition that wakes up may lie behind what its source has passed: that stands.
-        live = {n: max(mark, self.sources[n]) for n, mark in raw.items() if mark is not None}
-        rules = dict(self.rules)
-        for key, types in self.reads.items():
-            feeding = [live[s.name] for s in self.specs if s.name in live and s.feeds(types)]
-            rules[key] = max(rules[key], min(feeding, default=NEVER))
-        sources = dict(self.sources)
-        floor = min(live.values(), default=NEVER)
-        for spec in self.specs:
-            fed = [rules[key] for key, types in self.reads.items() if spec.feeds(types)]
-            own = live.get(spec.name, floor)
-            sources[spec.name] = max(sources[spec.name], own, *fed, NEVER)
-        return replace(self, sources=sources, rules=rules)
-
-    def _lowest(self, spec: Source) -> int | None:
+    def lowest(self, spec: Source) -> int | None:
         """The lowest mark of the partitions that are not idle; ``None`` where all are."""
-        marks = [m for (s, p), m in self.marks.items() if s == spec.name and (s, p) not in self.idle]
+        marks = [
+            m for (s, p), m in self.marks.items() if s == spec.name and (s, p) not in self.idle
+        ]
         return min(marks, default=None)
 
     @property
     def lowest_source(self) -> int:
-        """The lowest ``F`` of all sources: identities older than this less lateness are forgotten."""
+        """The lowest ``F`` of all sources; repeats below it less lateness are too late."""
         return min(self.sources.values(), default=NEVER)
+
+
+def _settled(marks: Watermarks) -> Watermarks:
+    """``F`` of sources and rules from partitions' marks and idleness."""
+    raw = {s.name: marks.lowest(s) for s in marks.specs}
+    # A partition that wakes up may lie behind what its source has passed: that stands.
+    live = {n: max(mark, marks.sources[n]) for n, mark in raw.items() if mark is not None}
+    rules = dict(marks.rules)
+    for key, types in marks.reads.items():
+        feeding = [live[s.name] for s in marks.specs if s.name in live and s.feeds(types)]
+        rules[key] = max(rules[key], min(feeding, default=NEVER))
+    sources = dict(marks.sources)
+    floor = min(live.values(), default=NEVER)
+    for spec in marks.specs:
+        fed = [rules[key] for key, types in marks.reads.items() if spec.feeds(types)]
+        own = live.get(spec.name, floor)
+        sources[spec.name] = max(sources[spec.name], own, *fed, NEVER)
+    return replace(marks, sources=sources, rules=rules)

@@ -93,7 +93,7 @@ class _Block:
                 self.derived[name] = spec.derive
             elif spec.path != REST:
                 filler = Filler(name, schema[name], spec, source.timezone, self.tokens)
-                filler.constant()  # a constant that its column cannot hold is told now
+                filler.check_constants()  # one that its column cannot hold is told now
                 self.fillers[name] = filler
         own = source.emit[number].map if source.emit else {}
         self.several = emit.explode is not None or number > 0

@@ -47,19 +47,23 @@ class Filler:
     timezone: str | None
     null_tokens: Mapping[str, None]
 
-    def constant(self) -> pl.Series | None:
-        """The value of a ``const``, one row; None for other ways.
+    def check_constants(self) -> None:
+        """Read every ``const`` of the spec once, those inside ``first_of`` and ``corrected`` too.
 
         Raises:
-            ValueError: the constant is not of the column's type.
+            ValueError: a constant is not of the column's type.
         """
-        if self.spec.const is None:
-            return None
-        const = self.spec.const
-        text = str(const).lower() if isinstance(const, bool) else str(const)
+        for leaf in self.spec.leaves():
+            self._constant(leaf)
+
+    def _constant(self, spec: Spec) -> pl.Series:
+        """The value of a ``const``, one row; null for other ways."""
+        if spec.const is None:
+            return pl.Series([None], dtype=self.dtype)
+        text = str(spec.const).lower() if isinstance(spec.const, bool) else str(spec.const)
         values = read_values(pl.Series([text]), self.dtype, How(timezone=self.timezone))
         if values.null_count():
-            raise ValueError(f"map.{self.name}: const {const!r} is not a {self.dtype}")
+            raise ValueError(f"map.{self.name}: const {spec.const!r} is not a {self.dtype}")
         return values
 
     def fill(self, view: View, *, clean: bool) -> Filled:
@@ -79,10 +83,7 @@ class Filler:
             parts = [as_text(blank(view.get(path), self.null_tokens)) for path in spec.hash_of]
             hashed = hash_text(parts)
             return Filled(hashed, hashed, how)
-        values = self.constant()
-        if values is None:
-            values = pl.Series([None], dtype=self.dtype)
-        values = values.new_from_index(0, view.height)
+        values = self._constant(spec).new_from_index(0, view.height)
         return Filled(values, values, how)
 
     def _first(self, specs: tuple[Spec, ...], view: View, *, clean: bool) -> Filled:

@@ -29,7 +29,9 @@ class Contract(BaseModel):
 
     event_id: Annotated[str, Field(min_length=1, description="repeats are duplicates")]
     event_ts: Annotated[datetime, Field(description="when it happened, UTC, whole ms")]
-    event_type: Annotated[str, Field(min_length=1, description="open set: rules name what they read")]
+    event_type: Annotated[
+        str, Field(min_length=1, description="open set: rules name what they read")
+    ]
     user_id: Annotated[str, Field(min_length=1, description="the shard column")]
     item_id: Annotated[str | None, Field(description="what it is about")] = None
     author_id: Annotated[str | None, Field(description="who made the item")] = None
@@ -42,7 +44,9 @@ class Contract(BaseModel):
     scene: Annotated[str | None, Field(description="discovery, search, profile, ...")] = None
     page_id: Annotated[str | None, Field(description="the page it happened on")] = None
     referrer_page_id: Annotated[str | None, Field(description="the page before it")] = None
-    position: Annotated[int | None, Field(ge=-(2**31), lt=2**31, description="slot in the list")] = None
+    position: Annotated[
+        int | None, Field(ge=-(2**31), lt=2**31, description="slot in the list")
+    ] = None
     value: Annotated[
         int | None, Field(description="money in micro-units, or ms, by event type")
     ] = None

@@ -26,13 +26,13 @@ class Node:
     def __and__(self, other: Node | bool) -> Op:  # noqa: D105 - an operator
         return Op("and", (self, node(other)))
 
-    def __rand__(self, other: bool) -> Op:  # noqa: D105, FBT001 - an operator
+    def __rand__(self, other: bool) -> Op:  # noqa: D105 - an operator
         return Op("and", (node(other), self))
 
     def __or__(self, other: Node | bool) -> Op:  # noqa: D105 - an operator
         return Op("or", (self, node(other)))
 
-    def __ror__(self, other: bool) -> Op:  # noqa: D105, FBT001 - an operator
+    def __ror__(self, other: bool) -> Op:  # noqa: D105 - an operator
         return Op("or", (node(other), self))
 
     def __invert__(self) -> Op:  # noqa: D105 - an operator
@@ -84,7 +84,9 @@ class Node:
 
     def __bool__(self) -> NoReturn:
         """Refuse: a chain of ``and`` would silently keep one side only."""
-        raise TypeError("an expression has no truth value here: combine with &, | and ~, not and/or/not/if")
+        raise TypeError(
+            "an expression has no truth value here: combine with &, | and ~, not and/or/not/if"
+        )
 
     def is_null(self) -> Op:
         """Whether the value is missing."""
@@ -189,12 +191,12 @@ def node(value: object) -> Node:
 
 
 def column(name: str) -> Column:
-    """A column of the event, for ``where``: ``Event("click", where=column("scene") == "search")``."""
+    """A column of the event, for ``where=column("scene") == "search"``."""
     return Column(name)
 
 
 def anchor(name: str) -> AnchorColumn:
-    """A column of the anchor, for labels: ``label("dwell_ms") * 2 >= anchor("item_duration_ms")``."""
+    """A column of the anchor, for labels, as in ``label("dwell_ms") >= anchor("value")``."""
     return AnchorColumn(name)
 
 

@@ -19,7 +19,7 @@ from typing import Final
 
 import polars as pl
 
-from labeling.model import rule_checks
+from labeling.model import label_types, rule_checks
 from labeling.model.event import TS, event_schema
 from labeling.model.expr import AnchorColumn, Column, Node, Wrapped, canonical, node
 from labeling.model.selector import Event, event
@@ -155,7 +155,10 @@ class LabelRule:
         read.update(*self.lanes)
         if self.reference:
             read.add(self.reference)
-        roots = [*self.labels.values(), *((self.anchor.where,) if self.anchor.where is not None else ())]
+        roots = [
+            *self.labels.values(),
+            *((self.anchor.where,) if self.anchor.where is not None else ()),
+        ]
         read.update(*map(columns_of, roots))
         return frozenset(read)
 
@@ -167,7 +170,7 @@ class LabelRule:
     @cached_property
     def label_schema(self) -> Mapping[str, pl.DataType]:
         """Label to Polars type, in the order of writing."""
-        return rule_checks.label_types(self)
+        return label_types.label_types(self)
 
     @cached_property
     def value_schema(self) -> Mapping[str, pl.DataType]:

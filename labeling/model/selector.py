@@ -46,8 +46,10 @@ class Event:
         match: tuple[str, ...] | None = None,
         within: str | None = None,
     ) -> None:
-        if not types or not all(isinstance(t, str) and t for t in types):
-            raise ValueError(f"Event{types!r}: name one or more event types, such as Event('click')")
+        if not types or not all(types):
+            raise ValueError(
+                f"Event{types!r}: name one or more event types, such as Event('click')"
+            )
         put = object.__setattr__
         put(self, "types", tuple(sorted(set(types))))
         put(self, "where", None if where is None else node(where))

@@ -221,7 +221,9 @@ def dwell(
     cap_ms = None if cap is None else duration_ms(cap)
     if duration is not None:
         if end is None or start is not None or heartbeat is not None:
-            raise ValueError("dwell(duration=...) reads the column from end=...; drop start and heartbeat")
+            raise ValueError(
+                "dwell(duration=...) reads the column from end=...; drop start and heartbeat"
+            )
         return ReportedDwell(event(end), duration, cap_ms)
     if start is None:
         raise ValueError("dwell needs start=..., or end=... with duration=...")
@@ -234,7 +236,9 @@ def dwell(
     )
 
 
-def aggregate(what: Event | str, expr: pl.Expr, dtype: pl.DataType | type[pl.DataType]) -> Aggregate:
+def aggregate(
+    what: Event | str, expr: pl.Expr, dtype: pl.DataType | type[pl.DataType]
+) -> Aggregate:
     """A Polars aggregation over the events, where the vocabulary ends.
 
     Args:

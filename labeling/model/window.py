@@ -35,7 +35,9 @@ def duration_ms(text: str) -> int:
     """
     parts = _DURATION.findall(text)
     if not parts or _DURATION.sub("", text).strip():
-        raise ValueError(f"duration {text!r}: write whole numbers with units, such as '30m' or '1d12h'")
+        raise ValueError(
+            f"duration {text!r}: write whole numbers with units, such as '30m' or '1d12h'"
+        )
     return sum(int(number) * _UNITS[unit] for number, unit in parts)
 
 
@@ -84,7 +86,8 @@ class EndOfDay:
         def begins(ambiguous: Literal["earliest", "latest"]) -> pl.Expr:
             tries = [midnight + pl.duration(minutes=late) for late in _MIDNIGHT_GAPS]
             instants = [
-                t.dt.replace_time_zone(self.tz, ambiguous=ambiguous, non_existent="null") for t in tries
+                t.dt.replace_time_zone(self.tz, ambiguous=ambiguous, non_existent="null")
+                for t in tries
             ]
             return pl.coalesce(instants).dt.convert_time_zone("UTC")
 

@@ -123,7 +123,9 @@ def _constants(rule: LabelRule) -> dict[str, tuple[Any, ...]]:
     return {column: tuple(values) for column, values in found.items()}
 
 
-def _pool(column: str, dtype: pl.DataType, lane: bool, named: tuple[Any, ...]) -> tuple[Any, ...]:
+def _pool(
+    column: str, dtype: pl.DataType, named: tuple[Any, ...], *, lane: bool
+) -> tuple[Any, ...]:
     """Values of a column: constants of the rule, then a few that every rule should bear."""
     if dtype == pl.String():
         texts = tuple(v for v in named if isinstance(v, str))

@@ -1,8 +1,8 @@
 """The laws that a rule's rows are held to on given events: what is asked twice, and how.
 
 Always holds: each law compares the rule's rows on the events with its rows when something is
-changed that must not matter, and says nothing where they are equal bit by bit. The same events and seed get
-the same answer, unless the rule itself draws at random.
+changed that must not matter, and says nothing where they are equal bit by bit. The same events and
+seed get the same answer, unless the rule itself draws at random.
 
 Not promised: that a rule which passes keeps the law on every stream; ``streams`` says which are
 tried.

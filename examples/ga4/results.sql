@@ -1,0 +1,8 @@
+SELECT
+    count(*) AS views,
+    count(*) FILTER (carted) AS carted,
+    count(*) FILTER (ordered) AS ordered,
+    round(100.0 * count(*) FILTER (carted) / count(*), 2) AS cart_rate_percent,
+    round(100.0 * count(*) FILTER (ordered) / count(*), 2) AS order_rate_percent,
+    round(quantile_cont(time_to_order_ms, 0.5) / 3600000, 1) AS median_hours_to_order
+FROM view_to_order_final
