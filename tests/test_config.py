@@ -234,3 +234,11 @@ def test_no_rules(tmp_path: Path) -> None:
     (tmp_path / "labeling.toml").write_text('rules = "nowhere_rules:RULES"')
     with pytest.raises(ConfigError, match=f"nowhere_rules.*{tmp_path}"):
         load_rules(load_config(tmp_path / "labeling.toml"))
+
+
+def test_source_without_map_reads_fields_by_their_own_names() -> None:
+    """A log that has the contract's own names needs no map; declared columns are among them."""
+    data = {"columns": {"campaign_id": "str"}, "source": [{"name": "a", "format": "json", "files": ["a.json"]}]}
+    (source,) = parse_config(data, Path("labeling.toml")).sources
+    assert source.map["event_ts"].path == "event_ts"
+    assert source.map["campaign_id"].path == "campaign_id"

@@ -23,7 +23,7 @@ from labeling.config.mapcheck import check_source
 from labeling.config.shape import record_shape
 from labeling.config.source import DurationMs, SourceConfig, _list, known_timezone
 from labeling.errors import ConfigError
-from labeling.model.event import event_schema
+from labeling.model.event import EVENT_SCHEMA, event_schema
 from labeling.model.window import duration_ms
 
 FILE_NAME: Final = "labeling.toml"
@@ -141,6 +141,7 @@ def parse_config(data: Mapping[str, Any], path: Path) -> Config:
     Raises:
         ConfigError: names the file, the table and the key, and the fix.
     """
+    data = _with_own_names(data)
     try:
         config = Config.model_validate(data)
     except ValidationError as error:
@@ -148,6 +149,19 @@ def parse_config(data: Mapping[str, Any], path: Path) -> Config:
     folder = path.parent
     places = {"path": path, "store": folder / config.store, "archive": folder / config.archive}
     return config.model_copy(update=places)
+
+
+def _with_own_names(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The data with a map for each source that has none: fields named as their columns are."""
+    sources, columns = data.get("source"), data.get("columns", {})
+    if not isinstance(sources, list) or not isinstance(columns, dict):
+        return dict(data)
+    own = {name: name for name in (*EVENT_SCHEMA, *columns) if name != "props"}
+    mapped = [
+        {**s, "map": own} if isinstance(s, dict) and not {"map", "emit"} & s.keys() else s
+        for s in sources
+    ]
+    return {**data, "source": mapped}
 
 
 def load_config(path: str | Path) -> Config:

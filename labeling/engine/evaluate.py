@@ -22,8 +22,8 @@ from labeling.engine.keys import match_key, with_hashes
 from labeling.engine.measures import NOTHING, measured, taken_by
 from labeling.model.event import TS
 from labeling.model.expr import AnchorColumn
-from labeling.model.rule import KEY_SCHEMA, LabelRule, columns_of
 from labeling.model.label_types import label_order
+from labeling.model.rule import KEY_SCHEMA, LabelRule, columns_of
 from labeling.model.vocabulary import Aggregate, Dwell, Measure, ReportedDwell
 
 _ORDER = ("point_ts", "anchor_ts", "anchor_id", "user_id")

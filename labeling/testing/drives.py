@@ -9,7 +9,7 @@ depends on what had passed when it came; a ``Run`` says whether its changes can 
 
     one_batch        the fewest steps that leave the too late events too late, the end with the last
     event_by_event   a step per event; the drive that changes are written down from
-    split_in_two     every way to cut the arrival in two steps
+    split_in_two     every way to cut the arrival in two steps; in the middle if nothing is late
     random_splits    batches of random sizes, empty ones among them
     shuffled         another arrival within the disorder, or within the lateness
     doubled          every event a second time at a random place after the first
@@ -86,7 +86,10 @@ def _outcome(taken: Taken) -> str:
 
 
 def _split_in_two(arrival: Arrival) -> Iterator[Run]:
-    for cut in range(1, arrival.events.height):
+    places = range(1, arrival.events.height)
+    if arrival.in_bound:
+        places = places[len(places) // 2 :][:1]
+    for cut in places:
         yield _streamed(
             arrival, (*arrival.too_late, cut), f"cut after event {cut}", end_apart=False
         )
@@ -95,7 +98,7 @@ def _split_in_two(arrival: Arrival) -> Iterator[Run]:
 def _random_splits(arrival: Arrival) -> Iterator[Run]:
     for seed in range(2):
         rng = np.random.default_rng(seed)
-        cuts = rng.integers(0, arrival.events.height + 1, rng.integers(1, 8)).tolist()
+        cuts = rng.integers(0, arrival.events.height + 1, rng.integers(1, 5)).tolist()
         yield _streamed(arrival, (*arrival.too_late, *cuts), f"seed {seed}", end_apart=seed > 0)
 
 
@@ -112,7 +115,7 @@ def _shuffled(arrival: Arrival) -> Iterator[Run]:
         order = _repeats_in_order(order, identity)
         yield _streamed(
             arrival.of([*order, *arrival.too_late]),
-            [*range(1, len(times), seed + 1), *range(len(order), len(times))],
+            [*range(1, len(times), seed + 2), *range(len(order), len(times))],
             f"seed {seed}, order {[i + 1 for i in order]}",
             compared=arrival.in_bound,
         )
@@ -137,7 +140,8 @@ def _doubled(arrival: Arrival) -> Iterator[Run]:
         order.insert(int(rng.integers(0, len(order) + 1)), place)
         order.insert(0, place)
     twice = arrival.of(order)
-    yield _streamed(twice, range(1, twice.events.height), "", compared=True)
+    size = 2 if arrival.in_bound else 1
+    yield _streamed(twice, range(size, twice.events.height, size), "", compared=True)
 
 
 def _crash_restart(arrival: Arrival) -> Iterator[Run]:

@@ -12,10 +12,10 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from labeling.errors import ConfigError
 from labeling.model.rule import LabelRule
@@ -35,6 +35,7 @@ from labeling.testing.golden_table import Table, TableError, read_table
 #: What names the rules where neither configuration nor caller does.
 DEFAULT_RULES: Final = "rules:RULES"
 _SHOWN: Final = 20
+_WRITTEN: Final[WeakKeyDictionary[Case, Table]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -85,13 +86,16 @@ def _differences(case: Case, run: Run) -> Iterator[Difference]:
         yield from compare_outcomes(case.outcomes, got)
 
 
-@lru_cache(maxsize=4)
 def _written(case: Case) -> Table:
-    """The changes of the event-by-event drive."""
+    """The changes of the event-by-event drive, which is run once for each case."""
+    known = _WRITTEN.get(case)
+    if known is not None:
+        return known
     run = next(EVENT_BY_EVENT.runs(case.arrival))
     if run.changes is None:
         raise RuntimeError("the event-by-event drive has no changes")
-    return changes_table(case.rule, run.changes)
+    _WRITTEN[case] = made = changes_table(case.rule, run.changes)
+    return made
 
 
 def accept(place: Place, rules: Sequence[LabelRule]) -> str:

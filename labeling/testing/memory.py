@@ -39,7 +39,7 @@ class MemoryStore:
 
     ``consumed`` is the position: how many events of the input were taken. ``archive`` holds
     accepted and too late events as they were committed, with ``arrival``; ``stored`` the rows
-    as ``changes`` takes them; ``published`` the changes, a frame per commit.
+    as ``changes`` takes them; ``published`` the changes of the commits that had rows.
     """
 
     rule: LabelRule
@@ -97,9 +97,12 @@ class MemoryStore:
 
     def commit(self, taken: Taken) -> State:
         """Keep what a step made, all of it, and go on from its state."""
-        made = changes(self.stored, taken.out.rows[self.rule.key])
-        self.stored = apply(self.stored, made)
-        self.published.append(made)
+        rows = taken.out.rows[self.rule.key]
+        # Most steps of a few events publish nothing; the first gives the changes their columns.
+        if rows.height or not self.published:
+            made = changes(self.stored, rows)
+            self.stored = apply(self.stored, made)
+            self.published.append(made)
         self.archive += [
             frame for frame in (taken.out.accepted, taken.out.too_late) if frame.height
         ]

@@ -15,6 +15,7 @@ from typing import Final
 
 import polars as pl
 
+from labeling.errors import StoreError
 from labeling.io.archive import ArchiveFile
 from labeling.io.store.database import Database
 from labeling.io.store.publish import between
@@ -27,12 +28,23 @@ _ON_KEY: Final = " AND ".join(f't."{c}" = k."{c}"' for c in ROW_KEY)
 
 
 def known(db: Database, table: RuleTable) -> bool:
-    """Whether the rule's version has a table."""
-    return bool(
-        db.value(
-            "SELECT count(*) FROM rules WHERE rule = ? AND version = ?", [table.name, table.version]
-        )
+    """Whether the rule's version has a table.
+
+    Raises:
+        StoreError: it has, with another digest.
+    """
+    digests = dict(
+        db.frame("SELECT version, digest FROM rules WHERE rule = ?", [table.name]).iter_rows()
     )
+    if table.version not in digests:
+        return False
+    if digests[table.version] != table.digest:
+        raise StoreError(
+            f"rule {table.name} version {table.version} has changed since its rows were "
+            f"published (digest {digests[table.version]}, now {table.digest}); give the "
+            f"changed rule version {max(digests) + 1}"
+        )
+    return True
 
 
 def current(db: Database, table: RuleTable, keys: pl.DataFrame) -> pl.DataFrame:
@@ -99,7 +111,12 @@ def stored_of_hour(db: Database, table: RuleTable, hour: datetime) -> pl.DataFra
 
 
 def hours(db: Database, table: RuleTable) -> pl.DataFrame:
-    """Rows of ``hours`` for the rule's version, sorted by hour."""
+    """Rows of ``hours`` for the rule's version, sorted by hour.
+
+    Raises:
+        StoreError: the version is known with another digest.
+    """
+    known(db, table)
     found = db.frame(
         "SELECT * FROM hours WHERE rule = ? AND version = ? ORDER BY hour",
         [table.name, table.version],

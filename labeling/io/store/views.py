@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from labeling.errors import StoreError
 from labeling.io.store.database import Database
+from labeling.io.store.lookup import known
 from labeling.io.store.schema import create_table
 from labeling.io.store.tables import BOOK_SCHEMA, COUNTS_TOTAL, TABLES
 from labeling.model.table import ROW_KEY, RuleTable
@@ -34,15 +35,7 @@ def register(db: Database, table: RuleTable, commit: int) -> None:
     Raises:
         StoreError: the version is known with another digest, or a name is taken.
     """
-    known = db.frame("SELECT version, digest FROM rules WHERE rule = ?", [table.name])
-    digests = dict(known.iter_rows())
-    if table.version in digests:
-        if digests[table.version] != table.digest:
-            raise StoreError(
-                f"rule {table.name} version {table.version} has changed since its rows were "
-                f"published (digest {digests[table.version]}, now {table.digest}); give the "
-                f"changed rule version {max(digests) + 1}"
-            )
+    if known(db, table):
         return
     _refuse_taken_names(db, table)
     schema = {**table.schema, **BOOK_SCHEMA}

@@ -22,7 +22,7 @@ from labeling.testing.check.domain import Domain, domain
 TOGETHER: Final = 20
 #: One stream in so many also stands alone.
 _ALONE: Final = 5
-_SIZES: Final = (4, 8, 12, 20)
+_SIZES: Final = (6, 12, 18, 24)
 _USERS: Final = ("u1", "u1", "u1", "u2")
 _OTHER: Final = "an_event_of_no_rule"
 _MS: Final = timedelta(milliseconds=1)
@@ -58,6 +58,7 @@ def _stream(rule: LabelRule, drawn: Domain, rng: Random, prefix: str) -> list[di
     """The events of one stream; their users' names begin with ``prefix``."""
     made: list[dict[str, Any]] = []
     times: list[datetime] = []
+    types = _types(rule, drawn, rng)
     for n in range(rng.choice(_SIZES)):
         times.append(_time(drawn, rng, times))
         event = {c: rng.choice(pool) for c, pool in drawn.pools.items()}
@@ -65,12 +66,12 @@ def _stream(rule: LabelRule, drawn: Domain, rng: Random, prefix: str) -> list[di
             "event_ts": times[-1],
             # A letter before the number: the order of ids is not that of making.
             "event_id": f"{rng.choice('abcdef')}{n}",
-            "event_type": _type(drawn, rng),
+            "event_type": _type(drawn, types, rng),
             "user_id": prefix + rng.choice(_USERS),
         }
         made.append(event)
     if rule.reference is not None:
-        _refer(rule.reference, made, rng)
+        _refer(rule, rule.reference, made, rng)
     return made
 
 
@@ -80,26 +81,38 @@ def _time(drawn: Domain, rng: Random, times: list[datetime]) -> datetime:
         return rng.choice(drawn.starts)
     if drawn.ends and rng.random() < 0.15:  # noqa: PLR2004 - around midnight, now and then
         return rng.choice(drawn.ends) + rng.randint(-1, 1) * _MS
-    base = times[-1] if rng.random() < 0.6 else rng.choice(times)  # noqa: PLR2004 - mostly on
     way = rng.random()
-    if way < 0.3:  # noqa: PLR2004 - ties and neighbours
-        return base + rng.randint(-1, 2) * _MS
-    if way < 0.8:  # noqa: PLR2004 - a bound of the rule
-        return base + rng.choice(drawn.deltas_ms) * _MS
-    return base + rng.randint(0, drawn.longest_ms) * _MS
+    if way < 0.25:  # noqa: PLR2004 - ties and neighbours of the event before
+        return times[-1] + rng.randint(-1, 2) * _MS
+    # Of what came before, any: a stream that only went on would leave its anchors behind.
+    if way < 0.7:  # noqa: PLR2004 - a bound of the rule
+        return rng.choice(times) + rng.choice(drawn.deltas_ms) * _MS
+    return rng.choice(times) + rng.randint(0, drawn.longest_ms) * _MS
 
 
-def _type(drawn: Domain, rng: Random) -> str:
+def _types(rule: LabelRule, drawn: Domain, rng: Random) -> tuple[str, ...]:
+    """What happens in one stream: all that the rule reads, or what a few measures read.
+
+    With all types in a few events most labels would stay what they are without any.
+    """
+    if not rule.measures or rng.random() < 0.2:  # noqa: PLR2004 - one in five has everything
+        return drawn.types
+    few = rng.choices(rule.measures, k=rng.randint(1, 3))
+    return tuple(t for measure in few for e in measure.events() for t in e.types)
+
+
+def _type(drawn: Domain, types: tuple[str, ...], rng: Random) -> str:
     """Anchors often, the rest alike, and now and then what the rule does not read."""
     way = rng.random()
     if way < 0.03:  # noqa: PLR2004 - rare
         return _OTHER
-    return rng.choice(drawn.anchors if way < 0.3 else drawn.types)  # noqa: PLR2004 - a quarter
+    return rng.choice(drawn.anchors if way < 0.3 else types)  # noqa: PLR2004 - a quarter
 
 
-def _refer(column: str, made: list[dict[str, Any]], rng: Random) -> None:
+def _refer(rule: LabelRule, column: str, made: list[dict[str, Any]], rng: Random) -> None:
     """References to events of the stream, to names that they carry, and to nothing."""
     ids = [e["event_id"] for e in made]
+    anchors = [e["event_id"] for e in made if e["event_type"] in rule.anchor.types] or ids
     for event in made:
-        name = rng.choice((rng.choice(ids), rng.choice(ids), "r1", "r2", "zz"))
-        event[column] = name if rng.random() < 0.4 else None  # noqa: PLR2004 - mostly guessed
+        name = rng.choice((*[rng.choice(anchors)] * 3, rng.choice(ids), "r1", "r1", "zz"))
+        event[column] = name if rng.random() < 0.3 else None  # noqa: PLR2004 - mostly guessed

@@ -1,0 +1,100 @@
+"""Reading and evaluating against DuckDB's SQL: the same tables from the same files, in one run.
+
+Always holds: both read the archive's files and leave, in memory, the final rows with their revisions and
+the changes between the points; the results are compared row by row. Each has its own part of
+the users at a time, so that memory is bounded.
+
+Not promised: a store. ``replay`` measures the whole way to a published file.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Final
+
+import polars as pl
+
+from benchmarks import data, measure, twin
+from labeling.engine.evaluate import evaluate
+from labeling.engine.points import points
+from labeling.io.archive import Archive, ArchiveFile, user_bucket
+from labeling.testing.simulator import EXTRA_COLUMNS
+from rules.note_labels import NOTE_LABELS
+
+SMALL: Final = {"events": 100_000, "hours": 2.0, "parts": 2}
+
+
+def run(
+    *,
+    events: int = 10_000_000,
+    hours: float = 4.0,
+    seed: int = 1,
+    parts: int = 2,
+    work: str = "",
+) -> dict[str, Any]:
+    """Compare results and speed.
+
+    Args:
+        events: of the simulated log.
+        hours: that it spans.
+        seed: of the log.
+        parts: ranges of users, one after the other.
+        work: folder to keep the archive in; a temporary one if empty.
+    """
+    with data.folder(work) as root:
+        files = data.fill(root, events, hours, seed)
+        end = data.START + timedelta(hours=hours)
+        took = {"evaluate": measure.Took(), "sql": measure.Took()}
+        found: dict[str, int] = {"rows": 0, "changes": 0, "differing": 0}
+        for part in range(parts):
+            users = user_bucket(part, parts)
+            with measure.timed() as ours:
+                rows, moved = _evaluated(Archive(root / "archive", EXTRA_COLUMNS), files, users)
+            with measure.timed() as theirs:
+                db = twin.connect()
+                twin.label(db, data.paths(root, files), data.START, end, users=users)
+            for name, one in (("evaluate", ours), ("sql", theirs)):
+                took[name].seconds += one.seconds
+                took[name].cpu_seconds += one.cpu_seconds
+            found["rows"] += rows.height
+            found["changes"] += moved.height
+            found["differing"] += twin.differing(rows.sort(twin.KEY), twin.rows(db))
+            found["differing"] += twin.differing(_keyed(moved), twin.changes(db))
+            db.close()
+            measure.say(f"part {part + 1} of {parts}: {found}")
+    return {
+        "evaluate": took["evaluate"].told(events),
+        "sql": took["sql"].told(events),
+        "speed_ratio": round(took["sql"].seconds / took["evaluate"].seconds, 3),
+        "equal": found["differing"] == 0,
+        **found,
+    }
+
+
+def _evaluated(
+    archive: Archive, files: list[ArchiveFile], users: tuple[int, int]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Final rows with ``revision``, and the changes of rows that had another value before."""
+    types = sorted(NOTE_LABELS.event_types)
+    lazy = archive.scan(files, sorted(NOTE_LABELS.event_columns), user_keys=users)
+    frame = lazy.filter(pl.col("event_type").is_in(types)).collect()
+    asked = points(NOTE_LABELS, frame)
+    rows = evaluate(NOTE_LABELS, frame, asked)
+    final_ts = NOTE_LABELS.bound.end(pl.col("anchor_ts"))
+    final = rows.filter(pl.col("point_ts") == final_ts).sort(twin.KEY)
+    early = rows.filter(pl.col("point_ts") != final_ts).sort(twin.KEY)
+    labels = list(NOTE_LABELS.label_schema)
+    was = early.select(pl.col(c).alias(f"{c}_early") for c in labels)
+    both = pl.concat([final, was], how="horizontal")
+    moved = pl.any_horizontal(pl.col(c).ne_missing(pl.col(f"{c}_early")) for c in labels)
+    both = both.with_columns(revision=moved.cast(pl.Int32) + 1)
+    return both.select(*twin.KEY, "revision", *NOTE_LABELS.value_schema), both.filter(moved)
+
+
+def _keyed(moved: pl.DataFrame) -> pl.DataFrame:
+    """Changes as the twin tells them."""
+    labels = list(NOTE_LABELS.label_schema)
+    old = pl.struct(pl.col(f"{c}_early").alias(c) for c in labels)
+    return moved.select(*twin.KEY, "revision", "point_ts", old=old, new=pl.struct(labels)).sort(
+        twin.KEY
+    )
