@@ -10,7 +10,9 @@ event came too late for the stream.
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +22,7 @@ import duckdb
 import polars as pl
 
 from labeling.io.archive import user_bucket
+from labeling.io.store.database import STORAGE_VERSION
 
 EVERYBODY: Final = user_bucket(0, 1)
 KEY: Final = ("user_id", "anchor_ts", "anchor_id")
@@ -43,12 +46,17 @@ _STATEMENTS: Final = tuple(
 
 
 def connect(path: Path | None = None, *, memory: str = "6GB") -> duckdb.DuckDBPyConnection:
-    """A database with the two tables, empty; in memory without a path."""
-    where = ":memory:" if path is None else str(path)
-    db = duckdb.connect(where, config={"memory_limit": memory})
+    """A database with the two tables, empty; in memory without a path.
+
+    A file has the storage version of our stores, which DuckDB 1.x reads.
+    """
+    db = duckdb.connect(config={"memory_limit": memory})
     db.execute("SET TimeZone = 'UTC'")
     # As fast as it goes: nobody asked for the order of the files.
     db.execute("SET preserve_insertion_order = false")
+    if path is not None:
+        db.execute(f"ATTACH '{path}' AS twin (STORAGE_VERSION '{STORAGE_VERSION}')")
+        db.execute("USE twin")
     for statement in _TABLES:
         db.execute(statement)
     return db
@@ -116,3 +124,18 @@ def differing(one: pl.DataFrame, other: pl.DataFrame) -> int:
         if column not in keys:
             differ = differ | pl.col(column).ne_missing(pl.col(f"{column}_other"))
     return marked.filter(differ).height
+
+
+def main(path: str) -> None:
+    """Do what a JSON file asks for, into a DuckDB file; see ``benchmarks/replay.py``."""
+    task = json.loads(Path(path).read_text(encoding="utf-8"))
+    db = connect(Path(task["out"]), memory=task["memory"])
+    span = [datetime.fromisoformat(task[name]) for name in ("from_ts", "to_ts")]
+    for part in range(task["parts"]):
+        users = user_bucket(part, task["parts"])
+        label(db, [Path(f) for f in task["files"]], span[0], span[1], users=users)
+    db.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -99,13 +99,13 @@ NULL_CONDITION: Final = _rule(
     {"clicked": happened("click"), "on_ad": first_value("click", "is_ad")},
     columns={"is_ad": "bool"},
 )
-#: Cannot be computed where a value is past 127.
+#: Cannot be computed where a value is below zero.
 TOO_NARROW: Final = _rule(
     "too_narrow",
     {
         "clicked": happened("click"),
-        "most": aggregate("click", pl.col("value").max(), pl.Int8),
-        "more": label("most") + 1,
+        "least": aggregate("click", pl.col("value").min(), pl.UInt8),
+        "more": label("least") + 1,
     },
 )
 #: Python by a way that the model does not see.
@@ -131,7 +131,7 @@ CAUGHT: Final = (
     (FLOAT_SUM, "floats", ("paid",)),
     (HIDDEN_FLOAT_SUM, "floats", ("paid",)),
     (NULL_CONDITION, "types", ("on_ad",)),
-    (TOO_NARROW, "types", ("most",)),
+    (TOO_NARROW, "types", ("least",)),
     (PYTHON_INSIDE, "python", ("folded",)),
 )
 

@@ -64,7 +64,7 @@ def test_shipped_rules_keep_the_laws(rule: LabelRule) -> None:
     """Every check passes, on the golden cases and on random streams."""
     fixtures = fixture_events(ROOT / "fixtures", RULES)
     assert fixtures[rule.key].height > 20
-    results = list(check((rule,), fixtures=fixtures, examples=4))
+    results = list(check((rule,), fixtures=fixtures, examples=30))
     assert [r.check for r in results] == list(CHECKS)
     assert not [str(r) for r in results if r.broken]
 

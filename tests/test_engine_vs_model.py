@@ -34,7 +34,7 @@ from tests.engine_drive import (
 )
 from tests.model.assign import Fact, Twins, selects, window_end
 from tests.model.oracle import Row, rows
-from tests.model.sample_rules import CALENDAR, DOUBLE, NOTES, RULES, TWINS, VIEWS
+from tests.model.sample_rules import CALENDAR, DECLARED, DOUBLE, NOTES, RULES, TWINS, VIEWS
 from tests.strategies import THOROUGH, examples, fact, facts, table
 from tests.test_golden_model import TWINS as SHIPPED_TWINS
 
@@ -59,6 +59,13 @@ def assert_worlds_agree(
     for user, mine in by_user.items():
         found = compare(rows(rule, mine, None, twins), got.get(user, []))
         assert not found, f"{table(mine)}\n" + "\n".join(found)
+
+
+def test_declared_columns_and_booleans_that_may_be_null() -> None:
+    """Conditions see only true and false: a null is not true, and its negation is."""
+    by_user = worlds(Random(13), WORLDS, ["impression", "click"])
+    full = {user: [extended(DECLARED, e) for e in mine] for user, mine in by_user.items()}
+    assert_worlds_agree(DECLARED, full)
 
 
 @pytest.mark.parametrize("unit_ms", [1_000, 90_000, 5_400_000])

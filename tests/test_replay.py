@@ -137,8 +137,7 @@ def test_a_plan_says_what_it_would_do(project: ReplayProject) -> None:
 
 
 def test_an_hour_that_is_not_complete_is_left_out(tmp_path: Path) -> None:
-    """Where a source ends inside a window, the hour waits, the status is 1, and the fix is
-    named."""
+    """Where a source ends inside a window the hour waits, with status 1 and the fix named."""
     project = ReplayProject(tmp_path)
     log = [event("show", 0), event("show", 3599), event("click", 3700)]
     project.take_in("log", log, until_ts=T0 + timedelta(minutes=75))
@@ -174,8 +173,7 @@ def test_a_source_never_imported_holds_the_hours_back(project: ReplayProject) ->
 
 
 def test_a_missing_file_stops_with_its_name(project: ReplayProject) -> None:
-    """A file of the archive that is gone is an error naming it and the fix; nothing is
-    published."""
+    """A file that is gone is an error naming it and the fix; nothing is published."""
     (path,) = (project.config.archive / "dt=2026-11-20" / "hour=11").glob("*.parquet")
     path.unlink()
     done = project.replay()

@@ -102,7 +102,7 @@ def test_a_committed_transaction_survives_kill(tmp_path: Path) -> None:
     _, complaint = victim.communicate()
     assert victim.returncode == -signal.SIGKILL, complaint
     with Store.open(path) as store:
-        assert store.rows_of_hour(CLICKS, at())["user_id"].to_list() == ["u1"]
+        assert store.rows_between(CLICKS, at(), at(hours=1))["user_id"].to_list() == ["u1"]
         assert store.query("SELECT commit, what FROM commits").rows() == [(1, "kept")]
         assert store.run == 2
 

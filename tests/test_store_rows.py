@@ -144,8 +144,10 @@ def test_random_changes_equal_a_dict(store: Store, seed: int) -> None:
     assert got == state
     assert told_back(store, got) == history
     assert store.query("SELECT count(*) FROM label_changes").item() == logged
-    assert store.rows_of_hour(CLICKS, at()).height == sum(v is not None for _, v in state.values())
-    assert store.stored_of_hour(CLICKS, at()).equals(stored)
+    assert store.rows_between(CLICKS, at(), at(hours=1)).height == sum(
+        v is not None for _, v in state.values()
+    )
+    assert store.stored_between(CLICKS, at(), at(hours=1)).equals(stored)
 
 
 def test_current_knows_only_what_was_asked(store: Store) -> None:
@@ -168,10 +170,11 @@ def test_hour_of_rows_is_half_open(store: Store) -> None:
     hour = 3_600_000
     ends = [key("first", 0), key("last", hour - 1), key("next", hour)]
     publish(store, *((k, 1, "insert", None, value(1)) for k in ends))
-    assert store.rows_of_hour(CLICKS, at())["user_id"].to_list() == ["first", "last"]
+    assert store.rows_between(CLICKS, at(), at(hours=1))["user_id"].to_list() == ["first", "last"]
     with store.commit("hours") as commit:
         counted = [
-            commit.set_hour(CLICKS, at(hours=h), archive_commit=1, complete=True) for h in (0, 1, 2)
+            commit.set_hours(CLICKS, {at(hours=h): True}, archive_commit=1)[at(hours=h)]
+            for h in (0, 1, 2)
         ]
     assert counted == [2, 1, 0]
 
@@ -236,12 +239,12 @@ def test_final_rows(store: Store) -> None:
     with store.commit("hours") as commit:
         # The last point of "early" is passed (strictly before), that of "late" is not.
         through = at(window + 1)
-        commit.set_hour(CLICKS, at(), archive_commit=0, complete=False, through_ts=through)
-        commit.set_hour(CLICKS, at(hours=1), archive_commit=0, complete=True)
+        commit.set_hours(CLICKS, {at(): False}, archive_commit=0, through_ts=through)
+        commit.set_hours(CLICKS, {at(hours=1): True}, archive_commit=0)
     final = "SELECT user_id FROM clicks_final ORDER BY 1"
     assert store.query(final)["user_id"].to_list() == ["done", "early"]
     with store.commit("complete") as commit:
-        commit.set_hour(CLICKS, at(), archive_commit=0, complete=True)
+        commit.set_hours(CLICKS, {at(): True}, archive_commit=0)
     assert store.query(final)["user_id"].to_list() == ["done", "early", "late"]
     assert store.hours(CLICKS)["complete"].to_list() == [True, True]
 
@@ -258,7 +261,7 @@ def day(store: Store, archive: Archive, number: int, size: int = 1) -> None:
     with store.commit(f"day {number}") as commit:
         commit.add_files([file])
         commit.publish(CLICKS, changes(batch))
-        commit.set_hour(CLICKS, at(hours=24 * number), archive_commit=1, complete=True)
+        commit.set_hours(CLICKS, {at(hours=24 * number): True}, archive_commit=1)
         commit.append_rejects(
             pl.DataFrame({"source": "app", "offset": number, "reason": "bad_json", "detail": "x"})
         )

@@ -12,7 +12,7 @@ WITH raw AS (
     SELECT v.user_id, v.ts, v.item_id, count(*) AS items, min(o.ts) - v.ts AS after_ms
     FROM views v JOIN raw o ON o.event_name = 'purchase' AND o.user_id = v.user_id
         AND o.ts BETWEEN v.ts AND v.ts + 7 * 86400000
-    GROUP BY ALL
+    GROUP BY v.user_id, v.ts, v.item_id
 ), query AS (
     SELECT user_id, ts, item_id, c.item_id IS NOT NULL AS carted, o.items IS NOT NULL AS ordered,
         coalesce(o.items, 0) AS ordered_items, o.after_ms

@@ -28,7 +28,7 @@ VIEW_TO_ORDER = LabelRule(
     },
     carry=("item_id", "item_category", "value"),
     columns={"item_category": "str"},
-    money=(),
+    money=("value",),
 )
 
 RULES = (VIEW_TO_ORDER,)

@@ -21,7 +21,7 @@ WITH raw AS (
         (min(a.action_t) FILTER (a.behavior = 'buy') - v.t) * 1000 AS after_ms
     FROM views v LEFT JOIN latest a ON a.user_id = v.user_id AND a.item_id = v.item_id
         AND a.t = v.t AND a.action_t < v.end_t
-    GROUP BY ALL
+    GROUP BY v.user_id, v.t, v.item_id, v.category_id
 ), labels AS (
     SELECT user_id, epoch_ms(anchor_ts) AS ts, item_id, category_id, favorited, carted, ordered,
         time_to_order_ms AS after_ms

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.argument("spec", metavar="[MODULE:RULES]", required=False)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
-    "--examples", type=click.IntRange(min=1), default=20, show_default=True,
+    "--examples", type=click.IntRange(min=1), default=60, show_default=True,
     help="Random streams per rule.",
 )  # fmt: skip
 @click.option("--config", type=click.Path(path_type=Path), help="labeling.toml to use.")

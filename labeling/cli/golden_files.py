@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -77,10 +76,7 @@ def replayed(store: Store, config: Config, rule: LabelRule, events: pl.DataFrame
     planned = plan(store, rule, low, high + HOUR, sources=[_SOURCE], memory_bytes=_MEMORY_BYTES)
     for _ in replay(store, Archive(config.archive, config.columns), planned):
         pass
-    hours = [low + timedelta(hours=n) for n in range((high - low) // HOUR + 1)]
-    table = table_of(rule)
-    stored = [store.rows_of_hour(table, hour) for hour in hours]
-    return pl.concat(stored).select(list(rule.row_schema))
+    return store.rows_between(table_of(rule), low, high + HOUR).select(list(rule.row_schema))
 
 
 FILES: Final = Drive("files", _files)

@@ -40,8 +40,12 @@ def command(folder: Path) -> None:
     click.echo(f"next: cd {folder} && labeling golden   (README.md has the rest)")
 
 
-def write_project(folder: Path) -> list[Path]:
-    """Write the templates into ``folder``.
+def write_project(folder: Path, template: str = "templates") -> list[Path]:
+    """Write a project into ``folder``.
+
+    Args:
+        folder: where to; made if it is not there.
+        template: the folder beside this module whose files are written.
 
     Returns:
         The files written, in the order of their names.
@@ -59,10 +63,10 @@ def write_project(folder: Path) -> list[Path]:
         if folder.exists() and any(folder.iterdir()):
             raise ConfigError(f"{folder}: not empty; name a new folder, such as {folder}/labels")
         written = []
-        for name, template in sorted(_walk(files("labeling.cli") / "templates", PurePosixPath())):
+        for name, text in sorted(_walk(files("labeling.cli") / template, PurePosixPath())):
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(template.read_bytes())
+            path.write_bytes(text.read_bytes())
             written.append(path)
     except NotADirectoryError:
         raise ConfigError(f"{folder}: a file is in the way; name a new folder") from None

@@ -223,6 +223,27 @@ LANES = LabelRule(
     },
 )
 
+#: Of declared columns, which streams do not fill by themselves: see ``engine_drive.extended``.
+DECLARED = LabelRule(
+    name="declared",
+    anchor=Event("impression", where=~column("flag") | (column("more") == 0)),
+    match=("user_id", "item_id"),
+    window="12ms",
+    carry=("flag",),
+    columns={"flag": "bool", "more": "i64"},
+    labels={
+        "last": last_value("click", "flag"),
+        "no": ~label("last"),
+        "both": label("last") & anchor("flag"),
+        "one": label("last") | anchor("flag"),
+        "odd": label("last") != anchor("flag"),
+        "ever": max_of("click", "flag"),
+        "kinds": count_distinct("click", "flag"),
+        "chosen": count(Event("click", where=column("flag"))),
+        "more": sum_of("click", "more") - anchor("more"),
+    },
+)
+
 RULES: Final = (NOTES, COLUMNS, EVERY, DOUBLE, CALENDAR, VIEWS, LOGIC, POLARS, LANES)
 
 

@@ -9,13 +9,13 @@ id in their names, and the next import removes those that the store does not nam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import polars as pl
 
-from labeling.io.archive import ArchiveFile
+from labeling.io.archive import ArchiveFile, hour_start
 from labeling.io.store import lookup, views
 from labeling.io.store.database import Database
 from labeling.io.store.publish import Published, publish
@@ -169,38 +169,51 @@ class Commit:
         self._changes += published.changes
         return published
 
-    def set_hour(
+    def set_hours(
         self,
         table: RuleTable,
-        hour: datetime,
+        complete: Mapping[datetime, bool],
         *,
         archive_commit: int,
-        complete: bool,
         through_ts: datetime | None = None,
-    ) -> int:
-        """Record what has been published of an hour; its current rows are counted and returned.
+    ) -> dict[datetime, int]:
+        """Record what has been published of hours; their current rows are counted and returned.
 
         Args:
             table: the rule's version.
-            hour: start of the hour, UTC.
+            complete: each hour (its start, UTC) to whether every row of it has passed its last
+                point.
             archive_commit: events archived up to this commit have been read.
-            complete: every row of the hour has passed its last point.
-            through_ts: points before it are published (exclusive); None for all.
+            through_ts: points before it are published of those not complete (exclusive).
         """
+        if not complete:
+            return {}
         views.register(self._db, table, self.number)
-        rows: int = self._db.value(
-            f'SELECT count(*) FROM "{table.table}" '
-            "WHERE epoch_ms(anchor_ts) // 3600000 = epoch_ms(?::TIMESTAMPTZ) // 3600000 "
-            "AND anchor_ts >= ?",
-            [hour, hour],
+        hours = sorted(complete)
+        counted = self._db.frame(
+            f'SELECT epoch_ms(anchor_ts) // 3600000 AS hour, count(*) FROM "{table.table}" '
+            "WHERE anchor_ts >= ? AND anchor_ts < ? GROUP BY ALL",
+            [hours[0], hours[-1] + timedelta(hours=1)],
         )
+        rows = {hour_start(hour): n for hour, n in counted.iter_rows()}
         self._db.run(
-            "DELETE FROM hours WHERE rule = ? AND version = ? AND hour = ?",
-            [table.name, table.version, hour],
+            "DELETE FROM hours WHERE rule = ? AND version = ? AND hour IN (SELECT unnest(?))",
+            [table.name, table.version, hours],
         )
-        row = (table.name, table.version, hour, rows, complete, through_ts, archive_commit)
-        self._append(HOURS, pl.DataFrame([row], schema=list(HOURS.schema)[:-1], orient="row"))
-        return rows
+        book = [
+            (
+                table.name,
+                table.version,
+                hour,
+                rows.get(hour, 0),
+                complete[hour],
+                None if complete[hour] else through_ts,
+                archive_commit,
+            )
+            for hour in hours
+        ]
+        self._append(HOURS, pl.DataFrame(book, schema=list(HOURS.schema)[:-1], orient="row"))
+        return {hour: rows.get(hour, 0) for hour in hours}
 
     def activate(self, rule: str, version: int) -> None:
         """Let a rule's views show this version, whether or not a newer one exists.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 import polars as pl
@@ -79,8 +79,10 @@ def current(db: Database, table: RuleTable, keys: pl.DataFrame) -> pl.DataFrame:
     return conform(both, schema).sort(ROW_KEY)
 
 
-def rows_of_hour(db: Database, table: RuleTable, hour: datetime) -> pl.DataFrame:
-    """Current rows of one hour of anchor time.
+def rows_between(
+    db: Database, table: RuleTable, from_ts: datetime, to_ts: datetime
+) -> pl.DataFrame:
+    """Current rows of anchors of ``[from_ts, to_ts)``.
 
     Returns:
         Key, value columns, then ``rule_version``, ``rule_digest``, ``revision``,
@@ -92,19 +94,21 @@ def rows_of_hour(db: Database, table: RuleTable, hour: datetime) -> pl.DataFrame
     columns = ", ".join(f'"{c}"' for c in schema)
     rows = db.frame(
         f'SELECT {columns} FROM "{table.table}" WHERE anchor_ts >= ? AND anchor_ts < ?',
-        [hour, hour + timedelta(hours=1)],
+        [from_ts, to_ts],
     )
     return conform(rows, schema).sort(ROW_KEY)
 
 
-def stored_of_hour(db: Database, table: RuleTable, hour: datetime) -> pl.DataFrame:
-    """Like ``current`` for every key of one hour that has, or had, a row."""
+def stored_between(
+    db: Database, table: RuleTable, from_ts: datetime, to_ts: datetime
+) -> pl.DataFrame:
+    """Like ``current`` for every key of ``[from_ts, to_ts)`` that has, or had, a row."""
     schema = {**table.schema, "revision": pl.Int32(), "present": pl.Boolean()}
-    rows = rows_of_hour(db, table, hour).with_columns(present=pl.lit(True))
+    rows = rows_between(db, table, from_ts, to_ts).with_columns(present=pl.lit(value=True))
     gone = db.frame(
         "SELECT user_id, anchor_ts, anchor_id, revision, FALSE AS present FROM retracted "
         "WHERE rule = ? AND version = ? AND anchor_ts >= ? AND anchor_ts < ?",
-        [table.name, table.version, hour, hour + timedelta(hours=1)],
+        [table.name, table.version, from_ts, to_ts],
     )
     both = pl.concat([rows, gone], how="diagonal")
     return conform(both, schema).sort(ROW_KEY)

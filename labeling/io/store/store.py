@@ -184,13 +184,13 @@ class Store:
         """See ``labeling.io.store.lookup.current``."""
         return lookup.current(self._db, table, keys)
 
-    def rows_of_hour(self, table: RuleTable, hour: datetime) -> pl.DataFrame:
-        """See ``labeling.io.store.lookup.rows_of_hour``."""
-        return lookup.rows_of_hour(self._db, table, hour)
+    def rows_between(self, table: RuleTable, from_ts: datetime, to_ts: datetime) -> pl.DataFrame:
+        """See ``labeling.io.store.lookup.rows_between``."""
+        return lookup.rows_between(self._db, table, from_ts, to_ts)
 
-    def stored_of_hour(self, table: RuleTable, hour: datetime) -> pl.DataFrame:
-        """See ``labeling.io.store.lookup.stored_of_hour``."""
-        return lookup.stored_of_hour(self._db, table, hour)
+    def stored_between(self, table: RuleTable, from_ts: datetime, to_ts: datetime) -> pl.DataFrame:
+        """See ``labeling.io.store.lookup.stored_between``."""
+        return lookup.stored_between(self._db, table, from_ts, to_ts)
 
     def hours(self, table: RuleTable) -> pl.DataFrame:
         """Rows of ``hours`` for the rule's version, sorted by hour."""

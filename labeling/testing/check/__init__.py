@@ -39,7 +39,7 @@ from labeling.testing.check.subject import Subject, Unrunnable, rows_of
 __all__ = ["CHECKS", "EXAMPLES", "Result", "check", "fixture_events"]
 
 #: Random streams per rule unless asked otherwise.
-EXAMPLES: Final = 20
+EXAMPLES: Final = 60
 _TRIES: Final = 120
 
 _UNRUNNABLE: Final = "cannot be computed"

@@ -27,7 +27,8 @@ from labeling.model.window import Duration
 START: Final = datetime(2026, 11, 20, 10, tzinfo=UTC)
 _TEXT: Final = re.compile(r'"([^"]*)"')
 _NUMBER: Final = re.compile(r"(?:dyn int: |dyn float: |[(\[ ])(-?\d+(?:\.\d+)?)")
-_INTS: Final = (None, 0, 1, 2, 5, 10, 30, 100, 200, 1_000, -1)
+#: Of one size: what compares with an average must come out either way.
+_INTS: Final = (None, -1, 0, 1, 2, 3, 5, 8, 13, 20, 30)
 _FLOATS: Final = (None, 0.0, 0.1, 0.2, 0.3, 0.7, 1.0, -1.5, 1e16)
 _LISTS: Final[tuple[list[str] | None, ...]] = (None, [], ["x"], ["x", "y"])
 _HALF: Final = 2**31 - 1

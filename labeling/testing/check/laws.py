@@ -21,6 +21,7 @@ from labeling.testing.check.finding import ROW, Broken, Cell
 from labeling.testing.check.subject import Subject, of_anchors, rows_of
 
 _TWICE: Final = 2
+_GROUPS: Final = 6
 
 
 def order(subject: Subject) -> Broken | None:
@@ -53,7 +54,7 @@ def locality(subject: Subject) -> Broken | None:
 def _groups(subject: Subject, group: list[str]) -> list[pl.DataFrame]:
     """A few groups by themselves, those with several events first."""
     sizes = subject.events.group_by(group).len().with_columns(lone=pl.col("len") <= _TWICE)
-    first = sizes.sort("lone", subject.lot("alone", *group), *group).select(group).head(_TWICE + 1)
+    first = sizes.sort("lone", subject.lot("alone", *group), *group).select(group).head(_GROUPS)
     return [
         subject.events.join(first[n], on=group, how="semi", nulls_equal=True, maintain_order="left")
         for n in range(first.height)

@@ -19,10 +19,10 @@ from labeling.model.rule import LabelRule
 from labeling.testing.check.domain import Domain, domain
 
 #: Streams that stand in one frame, and the sizes they have.
-TOGETHER: Final = 20
+TOGETHER: Final = 60
 #: One stream in so many also stands alone.
-_ALONE: Final = 5
-_SIZES: Final = (6, 12, 18, 24)
+_ALONE: Final = 12
+_SIZES: Final = (6, 12, 24, 36)
 _USERS: Final = ("u1", "u1", "u1", "u2")
 _OTHER: Final = "an_event_of_no_rule"
 _MS: Final = timedelta(milliseconds=1)
