@@ -1,7 +1,7 @@
-"""Figures of speed and memory, one file each: ``python -m benchmarks NAME``; see docs/performance.md.
+"""Figures of speed and memory: ``python -m benchmarks NAME``; docs/performance.md explains them.
 
-Always holds: a benchmark prints one line of JSON, with machine, versions and parameters, and asserts
-nothing: what is fast enough is for the reader to say.
+Always holds: a benchmark is one file and prints one line of JSON, with machine, versions and
+parameters; it asserts nothing: what is fast enough is for the reader to say.
 
 Not promised: the same figures twice. Compare ratios within one run.
 """

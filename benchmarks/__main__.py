@@ -55,7 +55,11 @@ def told(name: str, parameters: dict[str, Any]) -> str:
 
 def _small(name: str) -> list[str]:
     small: dict[str, Any] = importlib.import_module(f"benchmarks.{name}").SMALL
-    return [word for option, value in small.items() for word in (f"--{option.replace('_', '-')}", str(value))]
+    return [
+        word
+        for option, value in small.items()
+        for word in (f"--{option.replace('_', '-')}", str(value))
+    ]
 
 
 if __name__ == "__main__":

@@ -39,9 +39,7 @@ def run(
             with measure.timed() as one:
                 rows = evaluate(NOTE_LABELS, frame, asked).height
             took.append(one)
-        middle = measure.Took(
-            median(t.seconds for t in took), median(t.cpu_seconds for t in took)
-        )
+        middle = measure.Took(median(t.seconds for t in took), median(t.cpu_seconds for t in took))
         results[name] = {**middle.told(events), "rows": rows}
         measure.say(f"{name}: {results[name]}")
     return results

@@ -1,10 +1,10 @@
 """One step of 100 k events while 1, 10 and 90 million are held.
 
-Always holds: users grow with the events held, so that a step closes as many rows and reads as many events of
-each user at every size; what differs is how much is held beside them.
+Always holds: users grow with the events held, so that a step closes as many rows and reads as many
+events of each user at every size; what differs is how much is held beside them.
 
-Not promised: that 90 million with all carried columns fit a small machine: ``carry`` says what rows
-carry, and what is held follows.
+Not promised: that 90 million with all carried columns fit a small machine: ``carry`` says what
+rows carry, and what is held follows.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _log(size: int, more: int, seed: int, span_ms: int) -> Iterator[pl.DataFrame
 
 
 def _fill(stream: Stream, log: Iterator[pl.DataFrame], size: int) -> pl.DataFrame:
-    """Hold the first ``size`` events, as if they had been stepped; what is left of the last chunk."""
+    """Hold the first ``size`` events, as if stepped; returns what is left of the last chunk."""
     rules, taken = [stream.rule], 0
     rest = pl.DataFrame()
     while taken < size:

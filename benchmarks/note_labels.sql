@@ -120,7 +120,8 @@ WITH stretches AS (
     UNION ALL
     SELECT DISTINCT a, early, 0 FROM views
 )
-SELECT a, least(sum(ms) FILTER (early), 600000)::BIGINT AS dwell_early_ms,
+SELECT a, CASE WHEN bool_or(early)  -- least() skips a null: an early point without a view stays null
+        THEN least(sum(ms) FILTER (early), 600000) END::BIGINT AS dwell_early_ms,
     least(sum(ms) FILTER (NOT early), 600000)::BIGINT AS dwell_ms
 FROM fresh GROUP BY a;
 

@@ -1,8 +1,8 @@
-"""Replay, archive to published DuckDB file, against SQL that writes the same table from the same files.
+"""Replay, archive to published DuckDB file, against SQL that writes the same from the same files.
 
-Always holds: ``labeling replay`` and the SQL run as processes of their own, one after the other, from the
-same archive files into DuckDB files of the same storage version, both closed when the clock stops; the
-tables are compared row by row, as are the changes, old values left out.
+Always holds: ``labeling replay`` and the SQL run as processes of their own, one after the other,
+from the same archive files into DuckDB files of the same storage version, both closed when the
+clock stops; the tables are compared row by row, as are the changes, old values left out.
 
 Not promised: cold files. Both find them in the system's cache if there is room.
 """
@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import duckdb
 
-from benchmarks import commands, data, measure, twin
+from benchmarks import commands, data, measure
 from labeling.io.archive import ArchiveFile
 from rules.note_labels import NOTE_LABELS
 
@@ -63,7 +63,7 @@ def run(
     return results
 
 
-def _compared(  # noqa: PLR0913 - one run's circumstances, all named where it is called
+def _compared(
     root: Path, events: int, hours: float, seed: int, memory: str, repeat: int, parts: int
 ) -> dict[str, Any]:
     """The figures of one log."""
@@ -79,13 +79,16 @@ def _compared(  # noqa: PLR0913 - one run's circumstances, all named where it is
         measure.say(f"sql: {theirs[-1]}")
     seconds = [median(r.seconds for r in ran) for ran in (ours, theirs)]
     best = [sorted(ran, key=lambda r: r.seconds)[len(ran) // 2] for ran in (ours, theirs)]
-    told = [one.told(events) | {"us_per_event": one.seconds * 1e6 / events} for one in best]
+    told = [
+        one.told(events) | {"us_per_event": round(one.seconds * 1e6 / events, 3)} for one in best
+    ]
     compared = _differences(root, hours)
     shutil.copy(root / "filled.duckdb", root / "store.duckdb")
     return {
-        "replay": told[0] | {"peak_gb": max(r.peak_bytes for r in ours) / 1e9},
+        "replay": told[0] | {"peak_gb": round(max(r.peak_bytes for r in ours) / 1e9, 3)},
         "sql": told[1],
         "speed_ratio": round(seconds[1] / seconds[0], 3),
+        "cpu_ratio": round(best[1].cpu_seconds / best[0].cpu_seconds, 3),
         "archive_mb": round(sum(f.bytes for f in files) / 1e6, 1),
         **compared,
     }
@@ -124,7 +127,10 @@ def _differences(root: Path, hours: float) -> dict[str, Any]:
     table = f"{NOTE_LABELS.name}_v{NOTE_LABELS.version}"
     row = ", ".join(["user_id", "anchor_ts", "anchor_id", "revision", *NOTE_LABELS.value_schema])
     change = "user_id, anchor_ts, anchor_id, revision, kind, reason, point_ts"
-    asked = (("rows", table, "note_labels", row), ("changes", "label_changes", "label_changes", change))
+    asked = (
+        ("rows", table, "note_labels", row),
+        ("changes", "label_changes", "label_changes", change),
+    )
     found = {"rows": 0, "differing_rows": 0, "changes": 0, "differing_changes": 0}
     db = duckdb.connect(config={"memory_limit": "4GB"})
     db.execute("SET TimeZone = 'UTC'")

@@ -1,8 +1,8 @@
 """Reading and evaluating against DuckDB's SQL: the same tables from the same files, in one run.
 
-Always holds: both read the archive's files and leave, in memory, the final rows with their revisions and
-the changes between the points; the results are compared row by row. Each has its own part of
-the users at a time, so that memory is bounded.
+Always holds: both read the archive's files and leave, in memory, the final rows with their
+revisions and the changes between the points; the results are compared row by row. Each takes a
+part of the users at a time, so that memory is bounded.
 
 Not promised: a store. ``replay`` measures the whole way to a published file.
 """
@@ -43,13 +43,14 @@ def run(
     """
     with data.folder(work) as root:
         files = data.fill(root, events, hours, seed)
+        archive = Archive(root / "archive", EXTRA_COLUMNS)
         end = data.START + timedelta(hours=hours)
         took = {"evaluate": measure.Took(), "sql": measure.Took()}
         found: dict[str, int] = {"rows": 0, "changes": 0, "differing": 0}
         for part in range(parts):
             users = user_bucket(part, parts)
             with measure.timed() as ours:
-                rows, moved = _evaluated(Archive(root / "archive", EXTRA_COLUMNS), files, users)
+                rows, moved = tables(read(archive, files, users))
             with measure.timed() as theirs:
                 db = twin.connect()
                 twin.label(db, data.paths(root, files), data.START, end, users=users)
@@ -58,28 +59,35 @@ def run(
                 took[name].cpu_seconds += one.cpu_seconds
             found["rows"] += rows.height
             found["changes"] += moved.height
-            found["differing"] += twin.differing(rows.sort(twin.KEY), twin.rows(db))
-            found["differing"] += twin.differing(_keyed(moved), twin.changes(db))
+            found["differing"] += twin.differing(rows, twin.rows(db))
+            found["differing"] += twin.differing(as_changes(moved), twin.changes(db))
             db.close()
             measure.say(f"part {part + 1} of {parts}: {found}")
     return {
         "evaluate": took["evaluate"].told(events),
         "sql": took["sql"].told(events),
         "speed_ratio": round(took["sql"].seconds / took["evaluate"].seconds, 3),
+        "cpu_ratio": round(took["sql"].cpu_seconds / took["evaluate"].cpu_seconds, 3),
         "equal": found["differing"] == 0,
         **found,
     }
 
 
-def _evaluated(
-    archive: Archive, files: list[ArchiveFile], users: tuple[int, int]
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Final rows with ``revision``, and the changes of rows that had another value before."""
+def read(archive: Archive, files: list[ArchiveFile], users: tuple[int, int]) -> pl.DataFrame:
+    """The events of some users that the rule reads."""
     types = sorted(NOTE_LABELS.event_types)
     lazy = archive.scan(files, sorted(NOTE_LABELS.event_columns), user_keys=users)
-    frame = lazy.filter(pl.col("event_type").is_in(types)).collect()
-    asked = points(NOTE_LABELS, frame)
-    rows = evaluate(NOTE_LABELS, frame, asked)
+    return lazy.filter(pl.col("event_type").is_in(types)).collect()
+
+
+def tables(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What the engine makes of events, as the SQL's tables hold it.
+
+    Returns:
+        The final rows with ``revision`` (Int32), and those of them that had other labels at the
+        early point, with these as ``{label}_early``; both sorted by key.
+    """
+    rows = evaluate(NOTE_LABELS, events, points(NOTE_LABELS, events))
     final_ts = NOTE_LABELS.bound.end(pl.col("anchor_ts"))
     final = rows.filter(pl.col("point_ts") == final_ts).sort(twin.KEY)
     early = rows.filter(pl.col("point_ts") != final_ts).sort(twin.KEY)
@@ -91,8 +99,8 @@ def _evaluated(
     return both.select(*twin.KEY, "revision", *NOTE_LABELS.value_schema), both.filter(moved)
 
 
-def _keyed(moved: pl.DataFrame) -> pl.DataFrame:
-    """Changes as the twin tells them."""
+def as_changes(moved: pl.DataFrame) -> pl.DataFrame:
+    """The second table of ``tables`` with ``old`` and ``new`` as the SQL has them."""
     labels = list(NOTE_LABELS.label_schema)
     old = pl.struct(pl.col(f"{c}_early").alias(c) for c in labels)
     return moved.select(*twin.KEY, "revision", "point_ts", old=old, new=pl.struct(labels)).sort(

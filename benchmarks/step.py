@@ -1,7 +1,7 @@
-"""``step`` over a log in micro-batches of several sizes, with the shipped rule's window of 30 minutes.
+"""``step`` over a log in micro-batches of several sizes, with a window of 30 minutes.
 
-Always holds: a batch is the next so many events of the log, judged and stepped as a stream would; figures are
-of the steady state, when events leave the memory as fast as they come.
+Always holds: a batch is the next so many events of the log, judged and stepped as a stream would;
+figures are of the steady state, when events leave the memory as fast as they come.
 
 Not promised: decoding, the archive, the store: ``step`` alone is timed, with judging.
 """
@@ -139,7 +139,9 @@ def _driven(log: pl.DataFrame, size: int, lateness_ms: int, disorder_ms: int) ->
     warm, steady = Tally(), Tally()
     with counting() as counted:
         for batch in log.iter_slices(size):
-            stream.feed(batch, counted, steady if stream.mark != NEVER and stream.mark >= full else warm)
+            stream.feed(
+                batch, counted, steady if stream.mark != NEVER and stream.mark >= full else warm
+            )
     gc.collect()
     resident = measure.resident_bytes() - before
     held = max(stream.state.height, 1)

@@ -1,8 +1,8 @@
 """The rule ``note_labels`` as a good engineer would write it in DuckDB's SQL: a third opinion.
 
-Always holds: the tables are those that a replay of the rule publishes: final rows with the revision that they
-have reached, and a change for each row whose value at the early point was another. Nothing of the engine is
-used.
+Always holds: the tables are those that a replay of the rule publishes: final rows with the
+revision that they have reached, and a change for each row whose value at the early point was
+another. Nothing of the engine is used.
 
 Not promised: that repeats of one identity are noticed. An archive holds one only where an
 event came too late for the stream.
@@ -31,16 +31,18 @@ _LABELS: Final = (
     "commented BOOLEAN, shared BOOLEAN, followed BOOLEAN, hidden BOOLEAN"
 )
 _KEY_SQL: Final = "user_id VARCHAR, anchor_ts TIMESTAMPTZ, anchor_id VARCHAR, revision INTEGER"
-_TABLES: Final = (
-    f"CREATE TABLE note_labels ({_KEY_SQL}, item_id VARCHAR, author_id VARCHAR, "
-    "request_id VARCHAR, scene VARCHAR, page_id VARCHAR, position INTEGER, platform VARCHAR, "
-    f"session_id VARCHAR, experiments VARCHAR[], {_LABELS})",
-    f"CREATE TABLE label_changes ({_KEY_SQL}, kind VARCHAR, reason VARCHAR, point_ts TIMESTAMPTZ, "
-    f'"old" STRUCT({_LABELS}), "new" STRUCT({_LABELS}))',
-)
+_TABLES: Final = f"""
+CREATE TABLE note_labels ({_KEY_SQL}, item_id VARCHAR, author_id VARCHAR, request_id VARCHAR,
+    scene VARCHAR, page_id VARCHAR, position INTEGER, platform VARCHAR, session_id VARCHAR,
+    experiments VARCHAR[], {_LABELS});
+CREATE TABLE label_changes ({_KEY_SQL}, kind VARCHAR, reason VARCHAR, point_ts TIMESTAMPTZ,
+    "old" STRUCT({_LABELS}), "new" STRUCT({_LABELS}));
+"""
 _STATEMENTS: Final = tuple(
     s.strip()
-    for s in re.sub(r"--[^\n]*", "", (Path(__file__).with_name("note_labels.sql")).read_text()).split(";")
+    for s in re.sub(
+        r"--[^\n]*", "", (Path(__file__).with_name("note_labels.sql")).read_text()
+    ).split(";")
     if s.strip()
 )
 
@@ -57,8 +59,7 @@ def connect(path: Path | None = None, *, memory: str = "6GB") -> duckdb.DuckDBPy
     if path is not None:
         db.execute(f"ATTACH '{path}' AS twin (STORAGE_VERSION '{STORAGE_VERSION}')")
         db.execute("USE twin")
-    for statement in _TABLES:
-        db.execute(statement)
+    db.execute(_TABLES)
     return db
 
 
@@ -94,12 +95,12 @@ def rows(db: duckdb.DuckDBPyConnection) -> pl.DataFrame:
 
 
 def changes(db: duckdb.DuckDBPyConnection) -> pl.DataFrame:
-    """The changes after the first publication, sorted by key; ``old`` and ``new`` hold all labels."""
+    """The changes after the first publication, by key; ``old`` and ``new`` hold all labels."""
     return _told(db, "FROM label_changes ORDER BY user_id, anchor_ts, anchor_id")
 
 
 def _told(db: duckdb.DuckDBPyConnection, query: str) -> pl.DataFrame:
-    frame = db.sql(query).pl()
+    frame: pl.DataFrame = db.sql(query).pl()
     return frame.with_columns(pl.col(pl.Datetime).dt.cast_time_unit("ms"))
 
 

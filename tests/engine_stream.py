@@ -16,7 +16,8 @@ from labeling.engine.changes import apply, changes
 from labeling.engine.keys import user_key
 from labeling.engine.step import Out, restore, start, step
 from labeling.model.rule import LabelRule
-from tests.engine_drive import dicts, frame, in_order
+from tests.engine_drive import dicts, frame, in_order, plain
+from tests.model.assign import identity
 from tests.model.clock import Item
 from tests.strategies import LATENESS_MS, Case
 
@@ -82,6 +83,7 @@ class EngineStream:
         self.shards = [Shard(self.rules, since_ms or {}) for _ in range(shards)]
         self.counts = (0, 0, 0)
         self.conflicts = 0
+        self.archived: list[dict[str, Any]] = []
 
     def step(
         self, items: Sequence[Item], *, crash: bool = False
@@ -102,6 +104,7 @@ class EngineStream:
                 self.counts[2] + told[2],
             )
             self.conflicts += int(out.duplicates["conflict"].sum())
+            self.archived += out.accepted.rows(named=True) + out.too_late.rows(named=True)
             for name, changed in found.items():
                 made[name] += dicts(changed)
         self.marks = after
@@ -119,6 +122,10 @@ class EngineStream:
             marks, judged = marks.judge(given, LATENESS_MS)
             parts.append(judged)
         return marks, pl.concat(parts)
+
+    def arrivals(self) -> list[tuple[Any, ...]]:
+        """Identity and arrival of everything archived, sorted."""
+        return sorted((*identity(plain(e)), e["arrival"]) for e in self.archived)
 
     def tables(self, rule: LabelRule) -> dict[tuple[Any, ...], tuple[int, dict[str, Any] | None]]:
         """Key to (revision, values or None where retracted)."""

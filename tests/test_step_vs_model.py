@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from labeling.model.rule import LabelRule
 from tests.engine_drive import in_order
 from tests.engine_stream import EngineStream
+from tests.model.assign import identity
 from tests.model.sample_rules import CALENDAR, NOTES, RULES, T0, TWINS
 from tests.model.stream import Stream
 from tests.strategies import LATENESS_MS, SETUPS, THOROUGH, Case, cases, crowd, examples, of_user
@@ -49,6 +50,8 @@ def assert_equal_drives(
             assert got[rule.key] == sorted(expected[rule.key], key=in_order), f"step {n}"
         assert engine.counts == model.counts
         assert engine.conflicts == sum(conflict for _, conflict in out.duplicates)
+    archived = sorted((*identity(x.event), x.arrival) for x in model.archive)
+    assert engine.arrivals() == archived
     for rule in rules:
         stored = {k: (s.revision, s.values) for k, s in model.tables[rule.key].items()}
         assert engine.tables(rule) == stored

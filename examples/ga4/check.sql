@@ -1,9 +1,10 @@
 -- The same labels by joins over the raw file; rows that only one side has, none where all agree.
 WITH raw AS (
-    SELECT DISTINCT user_id, epoch_ms(event_timestamp) AS ts, event_name, item_id
+    SELECT user_id, epoch_ms(event_timestamp) AS ts, event_name, item_id, max(price) AS price
     FROM read_parquet('data/ecommerce-event-data.parquet')
+    GROUP BY ALL
 ), views AS (
-    SELECT user_id, ts, item_id FROM raw WHERE event_name = 'view_item' AND item_id IS NOT NULL
+    SELECT user_id, ts, item_id, price FROM raw WHERE event_name = 'view_item' AND item_id IS NOT NULL
 ), carted AS (
     SELECT DISTINCT v.user_id, v.ts, v.item_id
     FROM views v JOIN raw c ON c.event_name = 'add_to_cart' AND c.user_id = v.user_id
@@ -14,13 +15,13 @@ WITH raw AS (
         AND o.ts BETWEEN v.ts AND v.ts + 7 * 86400000
     GROUP BY v.user_id, v.ts, v.item_id
 ), query AS (
-    SELECT user_id, ts, item_id, c.item_id IS NOT NULL AS carted, o.items IS NOT NULL AS ordered,
+    SELECT user_id, ts, item_id, price, c.item_id IS NOT NULL AS carted, o.items IS NOT NULL AS ordered,
         coalesce(o.items, 0) AS ordered_items, o.after_ms
     FROM views
     LEFT JOIN carted c USING (user_id, ts, item_id)
     LEFT JOIN ordered o USING (user_id, ts, item_id)
 ), labels AS (
-    SELECT user_id, epoch_ms(anchor_ts) AS ts, item_id, carted, ordered, ordered_items,
+    SELECT user_id, epoch_ms(anchor_ts) AS ts, item_id, price, carted, ordered, ordered_items,
         time_to_order_ms AS after_ms
     FROM view_to_order_final
 )

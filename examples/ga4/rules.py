@@ -8,7 +8,9 @@ Not promised: that orders add up over views. `assign="every"`: two views before 
 both followed by it.
 """
 
-from labeling import Event, LabelRule, column, count, happened, time_to
+import polars as pl
+
+from labeling import Event, LabelRule, anchor, count, happened, time_to
 
 #: Whatever was ordered.
 ORDER = Event("order", match=("user_id",))
@@ -16,19 +18,20 @@ ORDER = Event("order", match=("user_id",))
 VIEW_TO_ORDER = LabelRule(
     name="view_to_order",
     version=1,
-    anchor=Event("view", where=column("item_id") != ""),
+    anchor=Event("view", where=pl.col("item_id").is_not_null()),
     match=("user_id", "item_id"),
     assign="every",
     window="7d",
     labels={
+        "price": anchor("value"),
         "carted": happened("cart"),
         "ordered": happened(ORDER),
         "ordered_items": count(ORDER),
         "time_to_order_ms": time_to(ORDER),
     },
-    carry=("item_id", "item_category", "value"),
+    carry=("item_id", "item_category"),
     columns={"item_category": "str"},
-    money=("value",),
+    money=("price",),
 )
 
 RULES = (VIEW_TO_ORDER,)

@@ -35,9 +35,12 @@ _LABELS: Final = (
     "count(*) filter (clicked) desc, user_id limit 1) order by anchor_ts, anchor_id limit 12"
 )
 #: What to go on with.
-_FURTHER: Final = (
+_SCENES: Final = (
     "select scene, count(*) as shown, round(100 * avg(clicked::int), 1) as clicked_percent, "
-    "round(avg(dwell_ms) / 1000, 1) as dwell_s from note_labels_final group by scene order by all",
+    "round(avg(dwell_ms) / 1000, 1) as dwell_s from note_labels_final group by scene order by scene"
+)
+_FURTHER: Final = (
+    _SCENES,
     "select kind, reason, count(*) as rows from label_changes group by all",
     "select anchor_id, old, new from label_changes order by anchor_ts, anchor_id limit 5",
 )

@@ -71,13 +71,17 @@ def _rows(rule: LabelRule, state: State, accepted: pl.DataFrame, mark: int) -> p
     """The rows of one rule: those of points passed now, and those that late events reach."""
     before = state.marks[rule.key]
     since = state.since_ms.get(rule.key, NEVER)
-    made = [_due(rule, state, k, before, mark, since) for k in range(len(rule.early_ms) + 1)]
+    made = []
+    if mark > before:
+        made = [_due(rule, state, k, before, mark, since) for k in range(len(rule.early_ms) + 1)]
     read = pl.col("event_type").is_in(sorted(rule.event_types))
     late = accepted.filter(pl.col("event_ts") < _instant(before), read)
     if late.height:
         made.append(_late(rule, state, late, before, mark, since))
-    schema = {"reason": pl.String(), **row_schema(rule)}
-    rows = pl.concat([pl.DataFrame(schema=schema), *(m.select(schema.keys()) for m in made)])
+    if not any(frame.height for frame in made):
+        return _nothing(rule)
+    columns = _nothing(rule).columns
+    rows = pl.concat([frame.select(columns) for frame in made if frame.height])
     return rows.sort("point_ts", "anchor_ts", "anchor_id", "user_id")
 
 
@@ -89,7 +93,8 @@ def _due(
     owned = pl.col("event_ts") >= _instant(since)
     at = point_times(rule, pl.col("event_ts"))[point]
     longest = rule.bound.longest_ms
-    pending = [r.rows for r in state.anchors[rule.key].runs if r.high_ms >= before - longest]
+    runs = state.anchors[rule.key].runs
+    pending = [r.rows for r in runs if r.high_ms >= before - longest and r.low_ms < mark]
     due = [rows.with_columns(point_ts=at).filter(passed, owned) for rows in pending]
     anchors = pl.concat(due) if due else pl.DataFrame()
     if anchors.is_empty():

@@ -140,6 +140,8 @@ def _details(name: str, shown: pl.Series, what: str) -> pl.Series:
 
 
 def _show(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_show, value))[:_SHOWN]
     if isinstance(value, str) and value.startswith("\x00"):
         return value[2 : 2 + _SHOWN]
     return repr(value)[:_SHOWN] if isinstance(value, str) else str(value)[:_SHOWN]

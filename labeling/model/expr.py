@@ -119,7 +119,7 @@ class Node:
 def canonical(value: object) -> str:
     """The one text of a value in a rule: equal texts mean equal definitions."""
     if isinstance(value, pl.Expr):
-        return f"polars:{value}"
+        return f"polars:{value.meta.serialize(format='json')}"
     if isinstance(value, tuple):
         return "[" + ",".join(canonical(v) for v in value) + "]"
     if isinstance(value, Mapping):
@@ -196,7 +196,7 @@ def column(name: str) -> Column:
 
 
 def anchor(name: str) -> AnchorColumn:
-    """A column of the anchor, for labels, as in ``label("dwell_ms") >= anchor("value")``."""
+    """Read a column of the anchor, for labels: comparable with measures and other labels."""
     return AnchorColumn(name)
 
 

@@ -104,7 +104,7 @@ def _types(rule: LabelRule, drawn: Domain, rng: Random) -> tuple[str, ...]:
 def _type(drawn: Domain, types: tuple[str, ...], rng: Random) -> str:
     """Anchors often, the rest alike, and now and then what the rule does not read."""
     way = rng.random()
-    if way < 0.03:  # noqa: PLR2004 - rare
+    if way < 0.03:  # noqa: PLR2004 - seldom, but it must not matter
         return _OTHER
     return rng.choice(drawn.anchors if way < 0.3 else types)  # noqa: PLR2004 - a quarter
 

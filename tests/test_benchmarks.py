@@ -1,0 +1,118 @@
+"""The benchmarks run, at sizes that say nothing about speed, and print what they promise.
+
+Always holds: each benchmark is run, and what it printed is looked at by several tests.
+
+Not promised: any figure.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from contextlib import redirect_stdout
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from benchmarks import __main__ as command
+from benchmarks import measure
+
+TINY: Final = {
+    "evaluate": "--events 3000 --hours 1 --repeat 2",
+    "sql_twin": "--events 6000 --hours 1.5 --parts 2",
+    "step": "--events 12000 --hours 2 --batches 1500,4000",
+    "held": "--sizes 3000,6000 --batch 500 --steps 2 --carry all",
+    "importing": "--events 2000 --hours 1 --repeat 1",
+    "replay": "--sizes 2000,4000 --hours 1,2 --repeat 1",
+}
+
+
+@cache
+def printed(name: str) -> dict[str, Any]:
+    """The JSON of a tiny run; it is the one line on standard output."""
+    out = io.StringIO()
+    with redirect_stdout(out):
+        assert command.main([name, *TINY[name].split()]) == 0
+    assert out.getvalue().count("\n") == 1
+    found: dict[str, Any] = json.loads(out.getvalue())
+    return found
+
+
+def test_every_benchmark_has_a_tiny_run() -> None:
+    """A benchmark that is not run here would not be noticed when it breaks."""
+    assert set(TINY) == set(command.NAMES)
+    files = {p.stem for p in Path(command.__file__).parent.glob("*.py")}
+    assert set(command.NAMES) <= files
+
+
+@pytest.mark.parametrize("name", command.NAMES)
+def test_a_benchmark_prints_one_line(name: str) -> None:
+    """The line has machine, versions, the parameters given and results; it stands alone."""
+    line = printed(name)
+    assert line["benchmark"] == name
+    assert line["machine"]["cores"] >= 1
+    assert line["machine"]["memory_gb"] > 0
+    assert set(line["versions"]) == {"python", "polars", "duckdb", "numpy", "commit"}
+    words = TINY[name].split()
+    for option, value in zip(words[::2], words[1::2], strict=True):
+        assert str(line["parameters"][option.removeprefix("--")]) in (value, f"{value}.0")
+    assert line["results"]
+
+
+def test_step_counts_every_event() -> None:
+    """The steady state is part of the log, and rows come of it at every batch size."""
+    for told in printed("step")["results"].values():
+        assert told["steps"] > 0
+        assert told["rows"] > 0
+        assert told["evaluated_per_row"] > 0
+        assert told["overall"]["events_per_second"] > 0
+        assert told["bytes_per_held_event"] > 0
+
+
+def test_held_steps_at_every_size() -> None:
+    """What is held follows the size asked for, and steps close rows at each."""
+    results = printed("held")["results"]
+    assert results["last_to_first"] > 0
+    small, large = results["3000"], results["6000"]
+    assert 3_000 <= small["held"] < large["held"]
+    assert large["held"] >= 6_000
+    assert small["rows_per_step"] > 0
+
+
+@pytest.mark.parametrize("name", ["sql_twin", "replay"])
+def test_results_are_equal_to_the_sql(name: str) -> None:
+    """What is compared with SQL says that it is equal, of rows and changes that are there."""
+    results = printed(name)["results"]
+    told = [results] if name == "sql_twin" else [r for r in results.values() if isinstance(r, dict)]
+    for one in told:
+        assert one["equal"] is True
+        assert one["rows"] > 1_000
+        assert one["changes"] > 0
+        assert one["speed_ratio"] > 0
+
+
+def test_without_a_name_small_sizes_of_all_run(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of ``NAMES`` runs in a process of its own, with its small parameters."""
+    monkeypatch.setattr(command, "NAMES", ("evaluate",))
+    assert command.main([]) == 0
+    line = json.loads(capfd.readouterr().out)
+    assert line["parameters"]["events"] == 100_000
+
+
+def test_an_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """The message names those that there are."""
+    with pytest.raises(SystemExit):
+        command.main(["speed"])
+    assert "sql_twin" in capsys.readouterr().err
+
+
+def test_timing_measures_time_that_passes() -> None:
+    """A block's wall time is above zero, and a rate follows from it."""
+    with measure.timed() as took:
+        sum(range(100_000))
+    assert took.seconds > 0
+    assert took.rate(1_000) == round(1_000 / took.seconds)
