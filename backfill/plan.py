@@ -10,9 +10,11 @@ by their share of the hour.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate, pairwise
 from typing import Final
 
 from labeling.engine.watermark import FOREVER, NEVER
@@ -152,14 +154,14 @@ def plan(
     """
     mark = mark_of(rule, store.source_ends(), sources)
     back, ahead = _reach(rule)
-    files = store.files(from_ts - back, to_ts + ahead)
+    files = _Files(store.files(from_ts - back, to_ts + ahead))
     table = table_of(rule)
     known = {row["hour"]: row for row in store.hours(table).iter_rows(named=True)}
     todo, done, waiting = [], [], []
     for hour in hours_of(from_ts, to_ts):
         complete = is_complete(rule, hour, mark)
         newest = max(
-            (f.max_archived for f in _near(files, hour - back, hour + HOUR + ahead)), default=0
+            (f.max_archived for f in files.near(hour - back, hour + HOUR + ahead)), default=0
         )
         before = known.get(hour)
         fresh = before is not None and before["complete"] and before["archive_commit"] >= newest
@@ -184,40 +186,73 @@ def _reach(rule: LabelRule) -> tuple[timedelta, timedelta]:
     return timedelta(milliseconds=rule.repeat_ms), ahead
 
 
-def _near(files: Sequence[ArchiveFile], from_ts: datetime, to_ts: datetime) -> list[ArchiveFile]:
-    return [f for f in files if f.touches(from_ts, to_ts, None)]
+class _Files:
+    """Files by time, so that those near some hours are found without a look at all."""
+
+    def __init__(self, files: Sequence[ArchiveFile]) -> None:
+        self._files = sorted(files, key=lambda f: (f.min_ts, f.max_ts, f.name))
+        self._starts = [f.min_ts for f in self._files]
+        #: The highest ``max_ts`` up to each file: it never falls.
+        self._ends = list(accumulate((f.max_ts for f in self._files), max))
+
+    def near(self, from_ts: datetime, to_ts: datetime) -> list[ArchiveFile]:
+        """Those that can hold an event of ``[from_ts, to_ts)``, by their first event's time."""
+        first = bisect_left(self._ends, from_ts)
+        last = bisect_left(self._starts, to_ts)
+        return [f for f in self._files[first:last] if f.touches(from_ts, to_ts, None)]
 
 
 def _blocks(
     hours: Sequence[datetime],
-    files: Sequence[ArchiveFile],
+    files: _Files,
     reach: tuple[timedelta, timedelta],
     limit: int,
 ) -> Iterator[Block]:
     """Neighbouring hours together while they fit; an hour that does not is cut by users."""
-    run: list[datetime] = []
-    for hour in hours:
-        longer = (
-            _block([*run, hour], files, reach, limit) if run and run[-1] + HOUR == hour else None
-        )
+    for run in _runs(hours):
+        done = 0
+        while done < len(run):
+            block = _longest(run[done:], files, reach, limit)
+            yield block
+            done += len(block.hours)
+
+
+def _runs(hours: Sequence[datetime]) -> Iterator[Sequence[datetime]]:
+    """The hours, cut where one does not follow the one before."""
+    cuts = [i for i in range(1, len(hours)) if hours[i] != hours[i - 1] + HOUR]
+    for low, high in pairwise((0, *cuts, len(hours))):
+        yield hours[low:high]
+
+
+def _longest(
+    run: Sequence[datetime],
+    files: _Files,
+    reach: tuple[timedelta, timedelta],
+    limit: int,
+) -> Block:
+    """The first hour of a run, with as many of the next as fit beside it.
+
+    More hours are never fewer events: the step doubles until they do not fit, then halves.
+    """
+    block, step, growing = _block(run[:1], files, reach, limit), 1, True
+    while step and block.buckets == 1:
+        count = len(block.hours) + step
+        longer = _block(run[:count], files, reach, limit) if count <= len(run) else None
         if longer is not None and longer.buckets == 1:
-            run.append(hour)
-            continue
-        if run:
-            yield _block(run, files, reach, limit)
-        run = [hour]
-    if run:
-        yield _block(run, files, reach, limit)
+            block, step = longer, step * 2 if growing else step // 2
+        else:
+            step, growing = step // 2, False
+    return block
 
 
 def _block(
     hours: Sequence[datetime],
-    files: Sequence[ArchiveFile],
+    files: _Files,
     reach: tuple[timedelta, timedelta],
     limit: int,
 ) -> Block:
     low, high = hours[0] - reach[0], hours[-1] + HOUR + reach[1]
-    near = _near(files, low, high)
+    near = files.near(low, high)
     events = sum(round(f.rows * _share(f, low, high)) for f in near)
     return Block(tuple(hours), low, high, tuple(near), events, max(1, -(-events // max(1, limit))))
 

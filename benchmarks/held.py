@@ -18,7 +18,7 @@ from typing import Any, Final
 import polars as pl
 
 from benchmarks import data, measure
-from benchmarks.step import PARTITION, Counted, Stream, Tally, counting, last_ms
+from benchmarks.step import PARTITION, Counted, Stream, Tally, buffer_bytes, counting, last_ms
 from labeling.engine.keys import user_key
 from labeling.engine.state import held, settled
 from labeling.engine.watermark import Item
@@ -82,6 +82,7 @@ def _at(
         "rows_per_step": tally.rows // steps,
         "evaluated_per_row": round(tally.evaluated / max(tally.rows, 1), 2),
         "bytes_per_held_event": round(stream.state.nbytes / height),
+        "buffers_per_held_event": round(buffer_bytes(stream.state) / height),
         "resident_per_held_event": round((measure.resident_bytes() - before) / height),
     }
 

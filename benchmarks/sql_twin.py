@@ -15,7 +15,7 @@ from typing import Any, Final
 import polars as pl
 
 from benchmarks import data, measure, twin
-from labeling.engine.evaluate import evaluate
+from labeling.engine.evaluate import labels_at, widened
 from labeling.engine.points import points
 from labeling.io.archive import Archive, ArchiveFile, user_bucket
 from labeling.testing.simulator import EXTRA_COLUMNS
@@ -59,7 +59,7 @@ def run(
                 took[name].cpu_seconds += one.cpu_seconds
             found["rows"] += rows.height
             found["changes"] += moved.height
-            found["differing"] += twin.differing(rows, twin.rows(db))
+            found["differing"] += twin.differing(rows.sort(twin.KEY), twin.rows(db))
             found["differing"] += twin.differing(as_changes(moved), twin.changes(db))
             db.close()
             measure.say(f"part {part + 1} of {parts}: {found}")
@@ -85,18 +85,20 @@ def tables(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
     Returns:
         The final rows with ``revision`` (Int32), and those of them that had other labels at the
-        early point, with these as ``{label}_early``; both sorted by key.
+        early point, with these as ``{label}_early``; both in the order of the events.
     """
-    rows = evaluate(NOTE_LABELS, events, points(NOTE_LABELS, events))
-    final_ts = NOTE_LABELS.bound.end(pl.col("anchor_ts"))
-    final = rows.filter(pl.col("point_ts") == final_ts).sort(twin.KEY)
-    early = rows.filter(pl.col("point_ts") != final_ts).sort(twin.KEY)
+    asked = points(NOTE_LABELS, events)
+    made = labels_at(NOTE_LABELS, events, asked)
+    final = made.filter(asked["final"]).sort("row")
+    early = made.filter(~asked["final"]).sort("row")
     labels = list(NOTE_LABELS.label_schema)
     was = early.select(pl.col(c).alias(f"{c}_early") for c in labels)
     both = pl.concat([final, was], how="horizontal")
     moved = pl.any_horizontal(pl.col(c).ne_missing(pl.col(f"{c}_early")) for c in labels)
     both = both.with_columns(revision=moved.cast(pl.Int32) + 1)
-    return both.select(*twin.KEY, "revision", *NOTE_LABELS.value_schema), both.filter(moved)
+    rows = widened(NOTE_LABELS, events, both.drop(was.columns))
+    columns = [*twin.KEY, "revision", *NOTE_LABELS.value_schema]
+    return rows.select(columns), widened(NOTE_LABELS, events, both.filter(moved))
 
 
 def as_changes(moved: pl.DataFrame) -> pl.DataFrame:

@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labeling.engine import watermark
 from labeling.model.rule import LabelRule
-from tests.engine_drive import in_order
+from tests.engine_drive import frame, in_order
 from tests.engine_stream import EngineStream
 from tests.model.assign import identity
-from tests.model.sample_rules import CALENDAR, NOTES, RULES, T0, TWINS
+from tests.model.clock import Clock, Item, Source
+from tests.model.sample_rules import CALENDAR, DOUBLE, NOTES, RULES, T0, TWINS
 from tests.model.stream import Stream
 from tests.strategies import LATENESS_MS, SETUPS, THOROUGH, Case, cases, crowd, examples, of_user
 
@@ -55,6 +57,41 @@ def assert_equal_drives(
     for rule in rules:
         stored = {k: (s.revision, s.values) for k, s in model.tables[rule.key].items()}
         assert engine.tables(rule) == stored
+
+
+THREE = (
+    *SETUPS[-1],
+    Source("other", 1, ("0",), frozenset({"other"})),
+    Source("views", 0, ("0",), frozenset({"view_end", "follow", "unlike"})),
+)
+PARTITIONS = [(s.name, p) for s in THREE for p in s.partitions]
+READS = st.tuples(
+    st.integers(0, len(PARTITIONS) - 1),
+    st.one_of(st.none(), st.integers(0, 40)),
+    st.sampled_from(["", "", "idle", "idle", "ended"]),
+)
+
+
+@given(st.lists(READS, min_size=8, max_size=30))
+@examples(100)
+def test_watermarks(reads: list[tuple[int, int | None, str]]) -> None:
+    """Sources fall idle, wake up behind, end, feed some rules or none: every F is equal."""
+    rules = (NOTES, CALENDAR, DOUBLE)
+    clock = Clock(THREE, rules)
+    specs = [
+        watermark.Source(s.name, s.max_disorder_ms, s.partitions, s.event_types) for s in THREE
+    ]
+    marks = watermark.Watermarks.start(specs, rules)
+    nothing = frame([])
+    for at, top, flag in reads:
+        source, partition = PARTITIONS[at]
+        idle, ended = flag == "idle", flag == "ended"
+        clock.judge(Item(source, partition, (), top, idle, ended), LATENESS_MS)
+        marks, _ = marks.judge(
+            watermark.Item(source, partition, nothing, top, idle, ended), LATENESS_MS
+        )
+        assert marks.rules == clock.of_rule
+        assert marks.sources == clock.of_source
 
 
 CRASHES = st.frozensets(st.integers(1, 18), max_size=3)

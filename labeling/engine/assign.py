@@ -27,7 +27,7 @@ def candidates(rule: LabelRule, events: pl.DataFrame) -> pl.DataFrame:
         (Boolean: not a repeat, hence an anchor).
     """
     columns = list(dict.fromkeys(("row", "event_ts", "event_id", *lane_columns(rule))))
-    found = events.filter(selects(rule.anchor)).select(columns)
+    found = events.select(columns).filter(events.select(selects(rule.anchor)).to_series())
     named = ("event_id",) if rule.reference else ()
     found = with_hashes(found, (*lane_columns(rule), *named))
     found = found.with_columns(end_ts=rule.bound.end(pl.col("event_ts")))
@@ -70,7 +70,8 @@ def assign(
     named = pl.col(rule.reference).is_not_null()
     own = pl.col("ref").eq_missing(pl.col(rule.reference))
     by_reference = events.filter(named).with_columns(_named_by(rule.reference))
-    referred = nearest(_referees(rule.reference, found), by_reference, (*lane, "ref"), own)
+    referees = _referees(rule.reference, found, by_reference["#ref"].unique())
+    referred = nearest(referees, by_reference, (*lane, "ref"), own)
     guessed = search(found, events.filter(~named), lane)
     return pl.concat(
         [
@@ -80,10 +81,14 @@ def assign(
     )
 
 
-def _referees(reference: str, found: pl.DataFrame) -> pl.DataFrame:
-    """Candidates once for each name that an event may call them by."""
-    by_id = found.with_columns(_named_by("event_id"))
-    other = pl.col(reference).is_not_null() & (pl.col(reference) != pl.col("event_id"))
+def _referees(reference: str, found: pl.DataFrame, names: pl.Series) -> pl.DataFrame:
+    """Candidates, once for each of their names that is among ``names`` (hashes)."""
+
+    def named(column: str) -> pl.Expr:
+        return pl.col(f"#{column}").is_in(names.implode()).fill_null(value=False)
+
+    by_id = found.filter(named("event_id")).with_columns(_named_by("event_id"))
+    other = named(reference) & (pl.col(reference) != pl.col("event_id"))
     by_column = found.filter(other).with_columns(_named_by(reference))
     return pl.concat([by_id, by_column])
 

@@ -18,6 +18,8 @@ import polars as pl
 
 KEYS: Final = ("user_id", "anchor_ts", "anchor_id")
 META: Final = ("point_ts", "reason", "present")
+#: Changes of one point come in the order of time, as rows do.
+_ORDER: Final = ("anchor_ts", "anchor_id", "user_id")
 
 
 def changes(stored: pl.DataFrame, rows: pl.DataFrame, keys: Sequence[str] = KEYS) -> pl.DataFrame:
@@ -33,7 +35,7 @@ def changes(stored: pl.DataFrame, rows: pl.DataFrame, keys: Sequence[str] = KEYS
     Returns:
         ``keys``, ``revision``, ``kind`` (``insert``, ``update`` or ``retract``), ``reason``,
         ``point_ts``, ``old`` and ``new`` (Structs of the values; ``old`` null for an insert,
-        ``new`` for a retraction), sorted by ``(point_ts, keys)``.
+        ``new`` for a retraction), in the order (point, anchor time, id, user).
     """
     values = [c for c in rows.columns if c not in (*keys, *META)]
     line = _line_up(stored, rows, keys, values)
@@ -62,7 +64,12 @@ def changes(stored: pl.DataFrame, rows: pl.DataFrame, keys: Sequence[str] = KEYS
         new=pl.when("present").then(pl.struct(values)),
     )
     columns = (*keys, "revision", "kind", "reason", "point_ts", "old", "new")
-    return made.select(columns).sort("point_ts", *keys)
+    return made.select(columns).sort("point_ts", *sorted(keys, key=_rank))
+
+
+def _rank(key: str) -> int:
+    """Where a key column stands in the order of changes: time, then id, then the rest."""
+    return _ORDER.index(key) if key in _ORDER else len(_ORDER)
 
 
 def _is_change() -> pl.Expr:

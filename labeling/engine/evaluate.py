@@ -116,15 +116,14 @@ def _lane_values(
     hashed = dict.fromkeys((*lane, *((rule.reference,) if rule.reference else ())))
     if any(isinstance(m, Dwell) for m in mine.values()):
         hashed["view_id"] = None
-    wanted = with_hashes(events.filter(read), tuple(hashed))
+    columns = {"row", "event_ts", "event_id", "event_type"}.union(*map(columns_of, mine.values()))
+    slim = events.select(sorted(columns.union(hashed)))
+    wanted = with_hashes(slim.filter(slim.select(read).to_series()), tuple(hashed))
     wanted = _of_asked(wanted, found, lane, pairs)
     # Heartbeats and ends follow their start, and are not assigned by themselves.
     own = pl.any_horizontal(selects(e) for m in mine.values() for e in m.assigned())
     assigned = assign(rule, lane, found, wanted.filter(own)).drop_nulls("found")
-    columns = {"row", "event_ts", "event_id", "event_type"}
-    seen = _seen(
-        events.select(sorted(columns.union(*map(columns_of, mine.values())))), assigned, pairs
-    )
+    seen = _seen(events.select(sorted(columns)), assigned, pairs)
     plain = {f"m{i}": m for i, m in mine.items() if not isinstance(m, Dwell | ReportedDwell)}
     frames = measured(seen, plain)
     for i, measure in mine.items():

@@ -35,8 +35,9 @@ def points(rule: LabelRule, events: pl.DataFrame) -> pl.DataFrame:
         ``row`` (UInt32, index into ``events``), ``user_id``, ``event_ts``, ``event_id``, ``point``
         (UInt8, from 0), ``point_ts`` and ``final`` (Boolean: the end of the window).
     """
-    columns = ("row", "user_id", "event_ts", "event_id")
-    found = events.with_row_index("row").filter(selects(rule.anchor)).select(columns)
+    anchors = events.select(selects(rule.anchor).arg_true().cast(pl.UInt32)).to_series()
+    ids = events.select("user_id", "event_ts", "event_id")[anchors]
+    found = ids.select(anchors.alias("row"), pl.all())
     times = point_times(rule, pl.col("event_ts"))
     last = len(times) - 1
     each = [

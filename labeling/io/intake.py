@@ -25,6 +25,7 @@ from labeling.model.event import IDENTITY, event_schema
 #: The archive's order, and ``user_id`` where two users share a key: equal identities are adjacent.
 _ORDER: Final = ("user_key", "event_ts", "event_id", "user_id")
 _PLACE: Final = ("user_key", "event_ts")
+_HOUR: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,10 @@ class Intake:
         fresh, again, clashes = self._first_of_input(marked)
         del marked
         files, late, repeated, conflicts = [], [fresh.clear()], [again], [clashes]
-        for start, part in _by_hour(fresh):
-            new, known, clashes = self._not_archived(part, start)
+        hours = list(_by_hour(fresh))
+        archived = self._archived([start for start, _ in hours])
+        for start, part in hours:
+            new, known, clashes = self._not_archived(part, start, archived[start])
             repeated.append(known)
             conflicts.append(clashes)
             if self.live_since is not None and start >= self.live_since:
@@ -126,12 +129,25 @@ class Intake:
         first, again = events.filter(~repeat), events.filter(repeat)
         return first, again, self._conflicts(first, again)
 
+    def _archived(self, hours: Sequence[datetime]) -> dict[datetime, list[ArchiveFile]]:
+        """For each hour the archive's files that can hold an event of it."""
+        found: dict[datetime, list[ArchiveFile]] = {hour: [] for hour in hours}
+        if not hours:
+            return found
+        for file in self.files_of(hours[0], hours[-1] + _HOUR):
+            if file.hour is not None:
+                found.get(file.hour, []).append(file)
+                continue
+            for hour, files in found.items():
+                if file.touches(hour, hour + _HOUR, None):
+                    files.append(file)
+        return found
+
     def _not_archived(
-        self, events: pl.DataFrame, hour: datetime
+        self, events: pl.DataFrame, hour: datetime, files: Sequence[ArchiveFile]
     ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
         """Events of one hour that the archive has not, those it has, and the conflicts."""
-        end = hour + timedelta(hours=1)
-        files = self.files_of(hour, end)
+        end = hour + _HOUR
         none = (events, events.clear(), self._conflicts(events.clear(), events.clear()))
         if not files:
             return none

@@ -30,7 +30,13 @@ def merge_small(
     Raises:
         DataError: a file is missing or damaged, or the disk refuses; nothing is swapped.
     """
-    groups = [group for hour in hours for group in _groups(store, hour)]
+    if not hours:
+        return 0
+    small: dict[datetime, list[ArchiveFile]] = {hour: [] for hour in hours}
+    for file in store.files(min(hours), max(hours) + timedelta(hours=1)):
+        if file.hour in small and file.rows < SMALL:
+            small[file.hour].append(file)
+    groups = [group for files in small.values() for group in _groups(files)]
     replaced = 0
     for batch in _batches(groups):
         old = [file.name for group in batch for file in group]
@@ -42,13 +48,10 @@ def merge_small(
     return replaced
 
 
-def _groups(store: Store, hour: datetime) -> Iterator[list[ArchiveFile]]:
+def _groups(files: Sequence[ArchiveFile]) -> Iterator[list[ArchiveFile]]:
     """Small files of one hour, in groups to be merged."""
-    end = hour + timedelta(hours=1)
     group: list[ArchiveFile] = []
-    for file in store.files(hour, end):
-        if file.hour != hour or file.rows >= SMALL:
-            continue
+    for file in files:
         if sum(f.rows for f in group) + file.rows > MERGED:
             if len(group) > 1:
                 yield group

@@ -28,6 +28,8 @@ from labeling.model.event import TS
 STORAGE_VERSION: Final = "v1.2.0"
 #: A larger write-ahead log than DuckDB's 16 MB: commits do not stop for a checkpoint.
 _CHECKPOINT: Final = "256MB"
+#: From so many rows on, an append does not keep their order.
+_MANY_ROWS: Final = 100_000
 #: DuckDB's errors about the file, the disk or the memory; a failed COMMIT is among them.
 _MACHINE: Final = (
     duckdb.IOException,
@@ -143,7 +145,16 @@ class Database:
             self._con.unregister(name)
 
     def append(self, table: str, frame: pl.DataFrame) -> None:
-        """Append the frame's columns, by name, to a table."""
+        """Append the frame's columns, by name, to a table.
+
+        Many rows are written by all threads at once, straight into the file: half the work, for
+        which they come to lie out of order by some blocks.
+        """
         columns = ", ".join(f'"{c}"' for c in frame.columns)
+        many = frame.height >= _MANY_ROWS
         with self.given("given_rows", frame):
-            self.run(f'INSERT INTO "{table}" ({columns}) SELECT {columns} FROM given_rows')
+            self.run(f"SET preserve_insertion_order = {not many}")
+            try:
+                self.run(f'INSERT INTO "{table}" ({columns}) SELECT {columns} FROM given_rows')
+            finally:
+                self.run("SET preserve_insertion_order = true")

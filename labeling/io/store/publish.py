@@ -16,6 +16,7 @@ from typing import Final
 
 import polars as pl
 
+from labeling.engine.keys import string_key
 from labeling.io.store.database import Database
 from labeling.io.store.schema import conform
 from labeling.io.store.tables import BOOK_SCHEMA, LABEL_CHANGES, RETRACTED
@@ -51,14 +52,18 @@ def publish(db: Database, table: RuleTable, changes: pl.DataFrame, commit: int) 
     """
     inserts = changes["kind"] == "insert"
     others = changes.filter(~inserts)
+    plain = changes
     if others.height:
         _append_changes(db, table, others, commit)
+        # By hash of the id, so that of millions of inserts few are compared by their keys.
+        ids = others.select(string_key("anchor_id").unique()).to_series()
+        near = changes.select(string_key("anchor_id").is_in(ids.implode())).to_series()
+        plain, maybe = changes.filter(~near), changes.filter(near)
         touched = others.select(ROW_KEY).unique(maintain_order=True)
-        plain = changes.filter(inserts).join(touched, on=ROW_KEY, how="anti", maintain_order="left")
-        several = changes.join(touched, on=ROW_KEY, how="semi", maintain_order="left")
+        several = maybe.join(touched, on=ROW_KEY, how="semi", maintain_order="left")
+        alone = maybe.join(touched, on=ROW_KEY, how="anti", maintain_order="left")
+        plain = pl.concat([plain, alone])
         _settle(db, table, several.sort(*ROW_KEY, "revision"), commit)
-    else:
-        plain = changes
     returned = plain["revision"] > 1
     if returned.any():
         _settle(db, table, plain.filter(returned).sort(*ROW_KEY, "revision"), commit)
