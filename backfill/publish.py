@@ -130,9 +130,15 @@ class HoursWriter:
         )
         told = pl.concat(self._made).group_by("hour", "kind").len()
         counts = {(hour, kind): n for hour, kind, n in told.iter_rows()}
-        kinds = ("insert", "update", "retract")
         return [
-            HourDone(h, rows[h], *(counts.get((h, k), 0) for k in kinds), complete=complete[h])
+            HourDone(
+                hour=h,
+                rows=rows[h],
+                inserted=counts.get((h, "insert"), 0),
+                updated=counts.get((h, "update"), 0),
+                retracted=counts.get((h, "retract"), 0),
+                complete=complete[h],
+            )
             for h in self._hours
         ]
 

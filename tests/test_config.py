@@ -238,7 +238,10 @@ def test_no_rules(tmp_path: Path) -> None:
 
 def test_source_without_map_reads_fields_by_their_own_names() -> None:
     """A log that has the contract's own names needs no map; declared columns are among them."""
-    data = {"columns": {"campaign_id": "str"}, "source": [{"name": "a", "format": "json", "files": ["a.json"]}]}
+    data = {
+        "columns": {"campaign_id": "str"},
+        "source": [{"name": "a", "format": "json", "files": ["a.json"]}],
+    }
     (source,) = parse_config(data, Path("labeling.toml")).sources
     assert source.map["event_ts"].path == "event_ts"
     assert source.map["campaign_id"].path == "campaign_id"

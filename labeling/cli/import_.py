@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from labeling.cli.times import parse_time
 from labeling.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -61,29 +62,13 @@ def command(
         totals = Totals()
         plans = _plans(config, files, name, until_ts)
         with _progress(plans) as progress:
-            importer = Importer(store, config, progress)
+            importer = Importer(store, config, progress, now=datetime.now(UTC))
             for plan in plans:
                 totals.add(importer.run(plan))
         dropped = store.retain(config.retention)
     _summary(plans, totals, time.monotonic() - started)
     for table, rows in dropped.items():
         click.echo(f"retention dropped {rows:,} rows of {table}")
-
-
-def parse_time(text: str) -> datetime:
-    """A time as it is written on the command line; without a zone it is UTC.
-
-    Raises:
-        ConfigError: not a time.
-    """
-    hour = len("2026-11-20T10")
-    try:
-        found = datetime.fromisoformat(f"{text}:00" if len(text) == hour else text)
-    except ValueError as error:
-        raise ConfigError(
-            f"{text!r} is not a time; write 2026-11-20, 2026-11-20T10 or 2026-11-20T10:30:00+01:00"
-        ) from error
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def _plans(

@@ -7,6 +7,7 @@ Not promised: that a reject can be fed again whose bytes were cut or whose sourc
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -89,7 +90,7 @@ def retry_command(reason: str | None, source: str | None, path: Path | None) -> 
     if source is not None:
         config.source(source)
     with Store.open(config.store) as store:
-        done = retry(store, config, source=source, reason=reason)
+        done = retry(store, config, source=source, reason=reason, now=datetime.now(UTC))
     totals = done.totals
     click.echo(
         f"{done.resolved:,} rejects resolved, {done.left:,} still rejected; "

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from backfill.plan import Plan
-    from backfill.replay import HourDone
+    from backfill.publish import HourDone
     from labeling.model.rule import LabelRule
 
 
@@ -110,8 +110,8 @@ def _print_plan(plan: Plan) -> None:
         parts = f", {block.buckets} parts by user" if block.buckets > 1 else ""
         click.echo(
             f"  {_hour(block.from_ts)} to {_hour(block.to_ts)}: reads {_minute(block.read_from)} "
-            f"to {_minute(block.read_to)}, {len(block.files)} files, about {block.events:,} events, "
-            f"about {block.bytes / 1e6:,.0f} MB of memory{parts}"
+            f"to {_minute(block.read_to)}, {len(block.files)} files, "
+            f"about {block.events:,} events, about {block.bytes / 1e6:,.0f} MB of memory{parts}"
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +79,7 @@ def _sample(
     files = (file,) if file is not None else source_files(source, config.folder)
     for path in files:
         for batch in read_batches(source, path, config.folder, rows=min(count, 100_000)):
-            decoded = decoder.decode(head(batch, count))
+            decoded = decoder.decode(head(batch, count), datetime.now(UTC))
             yield decoded
             count -= decoded.records
             if count <= 0:

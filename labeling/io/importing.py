@@ -115,14 +115,22 @@ class Importer:
         config: columns, archive folder and clock skew.
         progress: called with the numbers of each batch read (records, events, rejects, bytes) and
             of each commit (the rest), from two threads; None: nobody watches.
+        now: the clock: what lies further ahead of it than ``max_clock_skew`` is a reject; None:
+            there is none.
 
     Raises:
         StoreError: the store is new and the archive has files of another store.
     """
 
     def __init__(
-        self, store: Store, config: Config, progress: Callable[[Totals], None] | None = None
+        self,
+        store: Store,
+        config: Config,
+        progress: Callable[[Totals], None] | None = None,
+        *,
+        now: datetime | None = None,
     ) -> None:
+        self._now = now
         self.store = store
         self.config = config
         self.archive = Archive(config.archive, config.columns)
@@ -163,7 +171,7 @@ class Importer:
         for path in plan.files:
             file = Totals()
             for batch in read_batches(plan.source, path, self.config.folder):
-                decoded = decoder.decode(batch)
+                decoded = decoder.decode(batch, self._now)
                 chunk.add(decoded)
                 step = Totals(
                     records=decoded.records,

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import polars as pl
@@ -50,6 +51,7 @@ def retry(
     source: str | None = None,
     reason: str | None = None,
     progress: Callable[[int], None] | None = None,
+    now: datetime | None = None,
 ) -> Retried:
     """Feed listed rejects through the mapping as it is now.
 
@@ -59,6 +61,7 @@ def retry(
         source: only this source's.
         reason: only records with a reject of this reason code.
         progress: called with the number of rejects looked at.
+        now: the clock, as for an import.
 
     Raises:
         ConfigError: a mapping cannot work.
@@ -67,7 +70,7 @@ def retry(
     rejects = _open_rejects(store, source, reason)
     result = Retried(Totals())
     configured = {s.name: s for s in config.sources}
-    job = _Job(store, config, result)
+    job = _Job(store, config, result, now)
     for (name,), part in sorted(rejects.partition_by("source", as_dict=True).items()):
         if name not in configured:
             result.unknown_source += part.height
@@ -104,6 +107,7 @@ class _Job:
     store: Store
     config: Config
     result: Retried
+    now: datetime | None
 
     def __post_init__(self) -> None:
         self._archive = Archive(self.config.archive, self.config.columns)
@@ -121,7 +125,7 @@ class _Job:
             source, self.config.columns, max_clock_skew_ms=self.config.max_clock_skew_ms
         )
         batch = RecordBatch(records["raw"].to_list(), records.select(list(POSITION_SCHEMA)))
-        decoded = decoder.decode(batch)
+        decoded = decoder.decode(batch, self.now)
         still = decoded.rejects.select(list(POSITION))
         resolved = listed.join(still, on=list(POSITION), how="anti", nulls_equal=True)
         new = decoded.rejects.join(listed, on=list(POSITION), how="anti", nulls_equal=True)
