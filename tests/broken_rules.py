@@ -12,7 +12,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 import polars as pl
-import polars.selectors as cs
 
 from labeling import Event, LabelRule, aggregate, count, first_value, happened, label
 from labeling.model.expr import Node
@@ -42,11 +41,6 @@ HALVES: Final = _rule(
         "clicked": happened("click"),
         "half": count(Event("click", where=pl.int_range(pl.len()) % 2 == 0)),
     },
-)
-#: A column of the engine's own, by a selector that names none of the contract's.
-BY_PLACE: Final = _rule(
-    "by_place",
-    {"place": aggregate("click", cs.by_name("row").cast(pl.Int64).max(), pl.Int64)},
 )
 #: More than the average of all users: a row depends on other people's events.
 ACROSS_USERS: Final = _rule(
@@ -123,7 +117,6 @@ PYTHON_INSIDE: Final = _rule(
 CAUGHT: Final = (
     (BY_ROW, "order", ()),
     (HALVES, "batches", ("half",)),
-    (BY_PLACE, "order", ("place",)),
     (AT_RANDOM, "order", ("lot",)),
     (ACROSS_USERS, "locality", ("spent",)),
     (LOOKS_AHEAD, "point", ()),

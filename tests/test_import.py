@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from labeling.cli.import_ import parse_time
+from labeling.cli.times import parse_time
 from labeling.errors import ConfigError, DataError, StoreError
 from labeling.io import importing, merging
 from tests.import_project import CONFIG, Project, row

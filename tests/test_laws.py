@@ -95,7 +95,7 @@ def values(engine: EngineStream, rule: LabelRule) -> dict[Any, Any]:
 @examples(8)
 def test_replay_publishes_what_the_stream_did(
     ruled_case: tuple[LabelRule, Case],
-    twice: bool,  # noqa: FBT001 - drawn
+    twice: bool,  # noqa: FBT001 - drawn by hypothesis
 ) -> None:
     """In bound, changes of one evaluate over all points are those of the stream; again, none."""
     rule, case = ruled_case
