@@ -102,17 +102,6 @@ TOO_NARROW: Final = _rule(
         "more": label("least") + 1,
     },
 )
-#: Python by a way that the model does not see.
-PYTHON_INSIDE: Final = _rule(
-    "python_inside",
-    {
-        "clicked": happened("click"),
-        "folded": aggregate(
-            "click", pl.fold(pl.lit(0), lambda a, b: a + b, [pl.col("value")]).max(), pl.Int64
-        ),
-    },
-)
-
 #: Each rule with the check that must catch it and the labels that it must name.
 CAUGHT: Final = (
     (BY_ROW, "order", ()),
@@ -125,7 +114,6 @@ CAUGHT: Final = (
     (HIDDEN_FLOAT_SUM, "floats", ("paid",)),
     (NULL_CONDITION, "types", ("on_ad",)),
     (TOO_NARROW, "types", ("least",)),
-    (PYTHON_INSIDE, "python", ("folded",)),
 )
 
 RULES: Final = tuple(dict.fromkeys(rule for rule, _, _ in CAUGHT))

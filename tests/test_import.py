@@ -282,8 +282,8 @@ def test_command_refuses_what_it_cannot_place(project: Project) -> None:
 def test_retention_runs_after_an_import(project: Project) -> None:
     """``[retention]`` of the configuration is applied, counted from the newest event."""
     project.configure(CONFIG + '[retention]\nrejects = "1d"\n')
-    project.load(project.file("a.jsonl", [row(1), "{"]))
-    path = project.file("b.jsonl", [row(2, ms=72 * HOUR_MS)])
+    project.load(project.file("a.jsonl", [row(1, ms=-72 * HOUR_MS), "{"]))
+    path = project.file("b.jsonl", [row(2)])
     done = project.command("import", str(path))
     assert "retention dropped 1 rows of rejects" in done.output
     assert project.query("FROM rejects").is_empty()

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 @click.command("check")
 @click.argument("spec", metavar="[MODULE:RULES]", required=False)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True,
+    help="Of the random streams.",
+)  # fmt: skip
 @click.option(
     "--examples", type=click.IntRange(min=1), default=60, show_default=True,
     help="Random streams per rule.",

@@ -56,7 +56,10 @@ def command() -> None:
 @_CONFIG
 @click.pass_context
 def run(ctx: click.Context, path: Path | None, names: tuple[str, ...], config: Path | None) -> None:
-    """Run the cases under PATH (default: the project's fixtures) in every drive."""
+    """Run the cases under PATH (default: the project's fixtures) in every drive.
+
+    Example: labeling golden run fixtures/note_labels
+    """
     from labeling.cli.progress import progress_bar
     from labeling.testing.golden_case import places
     from labeling.testing.golden_run import accept, named
@@ -138,6 +141,9 @@ def new(
     """Cut case NAME out of the archive, ids replaced; its rows are left to be accepted.
 
     Times without an offset are UTC; --from is inclusive, --to is not.
+
+    Example: labeling golden new late_like --rule note_labels --user u77 --from 2026-11-20T10
+    --to 2026-11-20T11
     """
     from labeling.cli.golden_source import archived_events, duration_text, named_rule
     from labeling.cli.times import parse_time

@@ -168,13 +168,21 @@ def _check_polars(
     rule: LabelRule, expr: pl.Expr, where: str, schema: Mapping[str, pl.DataType]
 ) -> None:
     text = _QUOTED.sub("", str(expr))
-    if _PYTHON.search(text):
+    if _PYTHON.search(text) or _holds_python(expr):
         fail(rule, f"{where}: row-wise Python is refused; write it with Polars expressions")
     if _SELECTOR.search(text):
         fail(rule, f"{where}: a selector may take any column; name the columns that are read")
     for name in expr.meta.root_names():
         if name != "delay_ms":
             _check_column(rule, name, where, schema)
+
+
+def _holds_python(expr: pl.Expr) -> bool:
+    """Whether it cannot be written down without pickling a function."""
+    try:
+        return "cloudpickle" in expr.meta.serialize(format="json")
+    except pl.exceptions.ComputeError:
+        return True
 
 
 def _check_label(rule: LabelRule, name: str, root: Node, schema: Mapping[str, pl.DataType]) -> None:
