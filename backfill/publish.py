@@ -42,6 +42,19 @@ class HourDone:
 
 
 @dataclass(frozen=True)
+class First:
+    """The first publication of hours.
+
+    ``rows``: key, values and ``revision`` as they end; ``updates``: the changes but the inserts, as
+    ``changes`` returns them; ``kinds``: ``kind`` and ``hour`` of every change.
+    """
+
+    rows: pl.DataFrame
+    updates: pl.DataFrame
+    kinds: pl.DataFrame
+
+
+@dataclass(frozen=True)
 class Part:
     """Events of a block, and the labels of its anchors at every point passed.
 
@@ -73,7 +86,7 @@ class Part:
         """The hours' rows at every point, in full."""
         return widened(self.rule, self.events, self.of_hours(hours)).drop("row")
 
-    def first_changes(self, hours: Sequence[datetime]) -> pl.DataFrame:
+    def first(self, hours: Sequence[datetime]) -> First:
         """What ``changes`` makes of the hours' rows where nothing is stored.
 
         Rows of one anchor differ in labels alone, and are told apart by its number: a tenth of
@@ -81,10 +94,28 @@ class Part:
         """
         labels = self.of_hours(hours).with_columns(reason=pl.lit("point"))
         made = changes(empty_stored(labels.schema, ("row",)), labels, ("row",))
-        wide = widened(self.rule, self.events, made.with_columns(present=pl.lit(value=True)))
-        return wide.with_columns(self._in_full("old"), self._in_full("new")).select(
-            *KEYS, *(c for c in made.columns if c != "row")
+        later = made.filter(pl.col("kind") != "insert")
+        moved = pl.col("row").is_in(later["row"].unique().implode())
+        moving = made.filter(moved).sort("row", "revision")
+        ends = moving.unique("row", keep="last", maintain_order=True)
+        last = pl.concat([made.filter(~moved), ends.filter(pl.col("kind") != "retract")])
+        rows = pl.concat(
+            [last.select("row", "revision"), last["new"].struct.unnest()], how="horizontal"
         )
+        at = self.events["event_ts"].gather(made["row"]).dt.truncate("1h")
+        return First(
+            rows=self._wide(rows).drop("row", "present"),
+            updates=self._wide(later).select(
+                *KEYS,
+                *("revision", "kind", "reason", "point_ts"),
+                self._in_full("old"),
+                self._in_full("new"),
+            ),
+            kinds=made.select("kind", hour=at),
+        )
+
+    def _wide(self, rows: pl.DataFrame) -> pl.DataFrame:
+        return widened(self.rule, self.events, rows.with_columns(present=pl.lit(value=True)))
 
     def _in_full(self, side: str) -> pl.Expr:
         carried = [pl.col(c) for c in self.rule.carry]
@@ -103,19 +134,19 @@ class HoursWriter:
         known = set(self._stored.select(pl.col("anchor_ts").dt.truncate("1h")).to_series())
         self._filled = [h for h in hours if h in known]
         self._empty = [h for h in hours if h not in known]
-        self._made: list[pl.DataFrame] = []
+        self._kinds: list[pl.DataFrame] = []
 
     def write(self, part: Part, user_keys: tuple[int, int] | None) -> None:
         """Publish the part's rows of the hours: all, or those of a range of users."""
         if self._empty:
-            self._publish(part.first_changes(self._empty))
+            first = part.first(self._empty)
+            self._commit.publish_first(self._plan.table, first.rows, first.updates)
+            self._kinds.append(first.kinds)
         if self._filled:
             stored = _of_users(self._stored, user_keys)
-            self._publish(changes(stored, _whole(part.rows(self._filled), stored)))
-
-    def _publish(self, made: pl.DataFrame) -> None:
-        self._commit.publish(self._plan.table, made)
-        self._made.append(made.select("kind", hour=pl.col("anchor_ts").dt.truncate("1h")))
+            made = changes(stored, _whole(part.rows(self._filled), stored))
+            self._commit.publish(self._plan.table, made)
+            self._kinds.append(made.select("kind", hour=pl.col("anchor_ts").dt.truncate("1h")))
 
     def finish(self, block: Block) -> list[HourDone]:
         """Say in the books what was read and published, and return it."""
@@ -128,7 +159,7 @@ class HoursWriter:
             archive_commit=max((f.max_archived for f in block.files), default=0),
             through_ts=datetime.fromtimestamp(plan.mark / 1000, UTC) if partly else None,
         )
-        told = pl.concat(self._made).group_by("hour", "kind").len()
+        told = pl.concat(self._kinds).group_by("hour", "kind").len()
         counts = {(hour, kind): n for hour, kind, n in told.iter_rows()}
         return [
             HourDone(

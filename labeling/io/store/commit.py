@@ -18,7 +18,7 @@ import polars as pl
 from labeling.io.archive import ArchiveFile, hour_start
 from labeling.io.store import lookup, views
 from labeling.io.store.database import Database
-from labeling.io.store.publish import Published, publish
+from labeling.io.store.publish import Published, publish, publish_first
 from labeling.io.store.schema import Table
 from labeling.io.store.tables import (
     ARCHIVE_FILES,
@@ -168,6 +168,21 @@ class Commit:
         published = publish(self._db, table, changes, self.number)
         self._changes += published.changes
         return published
+
+    def publish_first(self, table: RuleTable, rows: pl.DataFrame, updates: pl.DataFrame) -> None:
+        """Take in rows of one rule's version whose keys the store has never had.
+
+        Args:
+            table: the rule's version; its table is made if it is new.
+            rows: see ``labeling.io.store.publish.publish_first``.
+            updates: likewise.
+
+        Raises:
+            StoreError: the version is known with another digest, or its name is taken.
+        """
+        views.register(self._db, table, self.number)
+        publish_first(self._db, table, rows, updates, self.number)
+        self._changes += rows.height + updates.height
 
     def set_hours(
         self,
