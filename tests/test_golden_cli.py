@@ -45,8 +45,8 @@ ROWS: Final = """
 user_id | anchor_ts | anchor_id | clicked | item_id
 u1      | 10:00:00  | e1        | true    | i1
 """
-#: Three days after the base day, 10:00:00 UTC.
-START_MS: Final = 1_795_428_000_000
+#: Three days before the base day, 10:00:00 UTC.
+START_MS: Final = 1_794_909_600_000
 LOG: Final = [
     {"ts": 7_000, "type": "click", "id": "b2c", "item": "shoe", "shown": "b1c"},
     {"ts": 0, "type": "impression", "id": "b1c", "item": "shoe", "session": "secret"},
@@ -154,7 +154,7 @@ def archived(project: Path) -> Path:
 
 def new(*args: str) -> Result:
     """Cut case ``cut`` of ann's out of the hour of the log."""
-    hour = ("--from", "2026-11-23T10", "--to", "2026-11-23T11")
+    hour = ("--from", "2026-11-17T10", "--to", "2026-11-17T11")
     return golden("new", "cut", "--rule", "clicks", "--user", "ann", *hour, *args)
 
 

@@ -112,13 +112,13 @@ def _lane_values(
     mine = {i: m for i, m in enumerate(rule.measures) if rule.lane(m.event) == lane}
     if not mine:
         return []
-    read = pl.any_horizontal(selects(e) for m in mine.values() for e in m.events())
+    types = sorted({t for m in mine.values() for e in m.events() for t in e.types})
     hashed = dict.fromkeys((*lane, *((rule.reference,) if rule.reference else ())))
     if any(isinstance(m, Dwell) for m in mine.values()):
         hashed["view_id"] = None
     columns = {"row", "event_ts", "event_id", "event_type"}.union(*map(columns_of, mine.values()))
     slim = events.select(sorted(columns.union(hashed)))
-    wanted = with_hashes(slim.filter(slim.select(read).to_series()), tuple(hashed))
+    wanted = with_hashes(slim.filter(slim["event_type"].is_in(types)), tuple(hashed))
     wanted = _of_asked(wanted, found, lane, pairs)
     # Heartbeats and ends follow their start, and are not assigned by themselves.
     own = pl.any_horizontal(selects(e) for m in mine.values() for e in m.assigned())
