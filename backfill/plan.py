@@ -26,7 +26,7 @@ from labeling.model.table import RuleTable, table_of
 
 HOUR: Final = timedelta(hours=1)
 #: Peak memory of evaluating one event with the rows made of it, measured (benchmarks/replay.py).
-EVENT_BYTES: Final = 1_000
+EVENT_BYTES: Final = 1_500
 
 
 @dataclass(frozen=True)
