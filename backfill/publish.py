@@ -98,8 +98,10 @@ class Part:
         moved = pl.col("row").is_in(later["row"].unique().implode())
         moving = made.filter(moved).sort("row", "revision")
         ends = moving.unique("row", keep="last", maintain_order=True)
-        # In the order of the archive: values of a user lie together, which reads and packs well.
-        last = pl.concat([made.filter(~moved), ends.filter(pl.col("kind") != "retract")]).sort("row")
+        # In the archive's order: what belongs to a user lies together, reads and packs well.
+        last = pl.concat([made.filter(~moved), ends.filter(pl.col("kind") != "retract")]).sort(
+            "row"
+        )
         rows = pl.concat(
             [last.select("row", "revision"), last["new"].struct.unnest()], how="horizontal"
         )
