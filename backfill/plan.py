@@ -112,15 +112,15 @@ def hours_of(from_ts: datetime, to_ts: datetime) -> tuple[datetime, ...]:
     return tuple(from_ts + i * HOUR for i in range(count))
 
 
-def mark_of(rule: LabelRule, ends: Mapping[str, datetime | None], sources: Iterable[str]) -> int:
-    """``F`` of a rule over an archive that no stream feeds: the lowest declared end, epoch ms.
+def mark_of(ends: Mapping[str, datetime | None], sources: Iterable[str]) -> int:
+    """``F`` of every rule over an archive that no stream feeds: the lowest declared end, epoch ms.
+
+    Every source counts as one that can feed a rule.
 
     Args:
-        rule: the rule; every source counts as one that can feed it.
         ends: source to its declared end, None for all there is.
         sources: those that the configuration names: one without an end has not been read.
     """
-    del rule
     marks = [FOREVER if end is None else _ms(end) for end in ends.values()]
     marks += [NEVER for source in sources if source not in ends]
     return min(marks, default=NEVER)
@@ -152,7 +152,7 @@ def plan(
     Raises:
         DataError: the range is empty or not of full hours.
     """
-    mark = mark_of(rule, store.source_ends(), sources)
+    mark = mark_of(store.source_ends(), sources)
     back, ahead = _reach(rule)
     files = _Files(store.files(from_ts - back, to_ts + ahead))
     table = table_of(rule)
