@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from labeling.errors import DataError
-from labeling.io.archive import ROW_GROUP, Archive, hour_folder, user_bucket
+from labeling.io.archive import Archive, hour_folder, user_bucket
+from labeling.io.durable import ROW_GROUP
 from tests.store_shapes import T0, at, events, write_hour
 
 

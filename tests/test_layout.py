@@ -28,7 +28,8 @@ MODEL: Final = {"labeling.errors", "labeling.model"}
 ENGINE: Final = MODEL | {"labeling.engine"}
 IO: Final = ENGINE | {"labeling.config", "labeling.io"}
 PRODUCTS: Final = IO | {"labeling.products"}
-EDGES: Final = PRODUCTS | {"labeling.flow", "labeling.testing", "backfill", "labeling"}
+LIVE: Final = PRODUCTS | {"labeling.live"}
+EDGES: Final = LIVE | {"labeling.flow", "labeling.testing", "backfill", "labeling"}
 LAYERS: Final = {
     "labeling": MODEL,
     "labeling.errors": set[str](),
@@ -37,7 +38,8 @@ LAYERS: Final = {
     "labeling.config": MODEL,
     "labeling.io": IO,
     "labeling.products": PRODUCTS,
-    "labeling.flow": PRODUCTS,
+    "labeling.live": LIVE,
+    "labeling.flow": LIVE,
     "labeling.testing": ENGINE,
     "labeling.cli": EDGES,
     "labeling.cli.templates": {"labeling"},

@@ -18,7 +18,9 @@ from typing import Annotated, Any, Final
 import polars as pl
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
+from labeling.config.cluster import ClusterConfig
 from labeling.config.hints import Table, explain, nearest
+from labeling.config.live import LiveConfig
 from labeling.config.mapcheck import check_source
 from labeling.config.shape import record_shape
 from labeling.config.source import DurationMs, SourceConfig, _list, known_timezone
@@ -86,6 +88,10 @@ class Config(Table):
         default_factory=dict
     )
     sources: Annotated[tuple[SourceConfig, ...], BeforeValidator(_list), Field(alias="source")] = ()
+    clusters: Annotated[dict[str, ClusterConfig], Field(alias="cluster")] = Field(
+        default_factory=dict
+    )
+    live: LiveConfig = Field(default_factory=LiveConfig)
 
     @classmethod
     def file_keys(cls) -> list[str]:
@@ -110,12 +116,32 @@ class Config(Table):
             if source.name in seen:
                 raise ValueError(f"[[source]] {source.name!r} is there twice; names are unique")
             seen.add(source.name)
+            if source.topics:
+                self.cluster_name(source.cluster, f"[[source]] {source.name!r}")
             check_source(source, schema)
             try:
                 record_shape(source, schema)
             except ValueError as error:
                 raise ValueError(f"[[source]] {source.name!r}: {error}") from None
+        if self.live.changes_topic or self.live.rejects_topic:
+            self.cluster_name(self.live.cluster, "[live]")
         return self
+
+    def cluster_name(self, name: str | None, place: str = "") -> str:
+        """The cluster of that name, or the only one where none is named.
+
+        Raises:
+            ValueError: no such cluster, or several and none named; ``place`` begins the message.
+        """
+        if name is None and len(self.clusters) == 1:
+            return next(iter(self.clusters))
+        if name is None:
+            there = "; name one with cluster =" if self.clusters else "; add a [cluster.main]"
+            raise ValueError(f"{place}: which Kafka cluster?{there}")
+        if name not in self.clusters:
+            hint = nearest(name, self.clusters) if self.clusters else "; there is no [cluster.*]"
+            raise ValueError(f"{place}: no [cluster.{name}]{hint}")
+        return name
 
     def event_schema(self) -> dict[str, pl.DataType]:
         """The contract's columns followed by the declared ones."""

@@ -30,6 +30,9 @@ UNITS: Final[Mapping[str, tuple[int, int]]] = {
     "cent": (10_000, 1),
 }
 TIME_UNITS: Final = ("s", "ms", "us", "ns")
+#: Formats that only files have, and those that only topics have.
+FILE_FORMATS: Final = ("csv", "parquet")
+TOPIC_FORMATS: Final = ("avro", "protobuf")
 
 Unit = Literal["s", "ms", "us", "ns", "micro", "cent"]
 
@@ -173,12 +176,21 @@ class Emit(Table):
 class SourceConfig(Table):
     """A ``[[source]]``: where records come from and how they are mapped.
 
-    Durations are ms. ``files`` are globs relative to the configuration's folder.
+    Durations are ms. ``files`` are globs relative to the configuration's folder, for ``labeling
+    import``; ``topics`` of ``cluster`` are what ``labeling run`` reads, from ``start`` on
+    (``earliest``, ``latest``, a time, or offsets by partition) where no position is committed. A
+    partition that has been read to its end counts as idle after ``idle_after_ms``.
+    ``event_types`` tells what the source can carry, so that rules need not wait for it.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
-    format: Literal["json", "csv", "parquet"] = "json"
+    format: Literal["json", "csv", "parquet", "avro", "protobuf"] = "json"
     files: OneOrMore = ()
+    topics: OneOrMore = ()
+    cluster: str | None = None
+    start: str | dict[str, int] = "earliest"
+    idle_after_ms: Annotated[DurationMs, Field(alias="idle_after", ge=0)] = 30_000
+    event_types: Texts | None = None
     max_disorder_ms: Annotated[DurationMs, Field(alias="max_disorder", ge=0)] = 5 * 60_000
     header: bool = True
     fields: Texts | None = None
@@ -196,9 +208,13 @@ class SourceConfig(Table):
         return None if name is None else known_timezone(name)
 
     @model_validator(mode="after")
-    def _format_options(self) -> SourceConfig:
-        if not self.files:
-            raise ValueError("files is missing; name the files, such as files = 'data/*.json'")
+    def _options(self) -> SourceConfig:
+        if not self.files and not self.topics:
+            raise ValueError(
+                "files is missing; name the files, such as files = 'data/*.json', or Kafka topics, "
+                "such as topics = ['events']"
+            )
+        self._check_topics()
         if self.format != "csv":
             for key in ("header", "fields", "delimiter"):
                 if key in self.model_fields_set:
@@ -206,6 +222,21 @@ class SourceConfig(Table):
         elif not self.header and not self.fields:
             raise ValueError("a CSV without header needs its field names: fields = ['user', ...]")
         return self
+
+    def _check_topics(self) -> None:
+        """Hold what belongs to topics, and what belongs to files, to that."""
+        if self.topics and self.format in FILE_FORMATS:
+            raise ValueError(
+                f"format {self.format!r} is of files; topics have json, avro, protobuf"
+            )
+        if self.files and self.format in TOPIC_FORMATS:
+            raise ValueError(f"format {self.format!r} is for topics; not for a source with files")
+        if not self.topics:
+            for key in ("cluster", "start", "idle_after_ms"):
+                if key in self.model_fields_set:
+                    raise ValueError(f"{key.removesuffix('_ms')} belongs to a source with topics")
+        if isinstance(self.start, dict) and len(self.topics) != 1:
+            raise ValueError("start by offsets needs a source of exactly one topic")
 
     def emits(self) -> tuple[Emit, ...]:
         """The blocks with their full maps: the source's own, overlaid by each block's."""

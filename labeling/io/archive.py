@@ -1,10 +1,12 @@
 """The archive: every event that was taken in, as Parquet by hour of event time.
 
 Always holds: a file appears under its name whole and on disk, or not at all (temporary name,
-fsync, rename, fsync of the folder), and is never changed afterwards. Its rows are sorted by
-``(user_key, event_ts, event_id)`` in row groups of 65,536, so that a range of users reads only
-the groups that hold it. What is read has exactly the contract's and the declared types; a
-column that a file does not have yet is null, one that is no longer declared is left out.
+fsync, rename, fsync of the folder), and is never changed afterwards. The rows of an hour's file are
+sorted by ``(user_key, event_ts, event_id)`` in row groups of 65,536, so that a range of users reads
+only the groups that hold it; those of a stream's tail lie as they came. Where ``archived`` is null
+in a file, it is the commit that named the file, and is read so. What is read has exactly the
+contract's and the declared types; a column that a file does not have yet is null, one that is no
+longer declared is left out.
 
 Not promised: that a file in the folder belongs to the archive. The store's ``archive_files``
 says which do, and every reader is given a list of them. Nor that a flipped bit inside a page is
@@ -13,7 +15,6 @@ found; a file that is missing, of another size or unreadable is.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,11 +26,14 @@ from typing import Final
 import polars as pl
 
 from labeling.errors import DataError
+from labeling.io.durable import write_durably
 from labeling.model.event import ORIGIN_SCHEMA, event_schema
 
-ROW_GROUP: Final = 65_536
 SORTED_BY: Final = ("user_key", "event_ts", "event_id")
+#: The folder of files that a stream has just written, of all hours.
+TAIL: Final = "tail"
 _HOUR_MS: Final = 3_600_000
+_PATH: Final = "\x00path"
 _USER_KEYS: Final = 2**64
 
 
@@ -144,14 +148,32 @@ class Archive:
         Raises:
             DataError: the disk refuses; nothing is left under the final name.
         """
-        name = f"{hour_folder(hour)}/{stem}.parquet"
-        size = _write_durably(frame, self.root / name)
+        return self._write(frame, f"{hour_folder(hour)}/{stem}.parquet", kind, hour, source)
+
+    def write_tail(self, frame: pl.DataFrame, stem: str) -> ArchiveFile:
+        """Write what a stream archives at once: events of any hours, in the order of arrival.
+
+        Args:
+            frame: at least one row; columns of ``schema``, ``archived`` null: the commit that will
+                name the file is not known yet.
+            stem: as for ``write``.
+
+        Raises:
+            DataError: as ``write``.
+        """
+        return self._write(frame, f"{TAIL}/{stem}.parquet", "tail", None, None)
+
+    def _write(
+        self, frame: pl.DataFrame, name: str, kind: str, hour: datetime | None, source: str | None
+    ) -> ArchiveFile:
+        size = write_durably(frame, self.root / name)
         edges = frame.select(
             low=pl.col("event_ts").min(),
             high=pl.col("event_ts").max(),
-            last=pl.col("archived").max(),
+            first=pl.col("user_key").min(),
+            last=pl.col("user_key").max(),
+            archived=pl.col("archived").max().fill_null(0),
         ).row(0)
-        users = frame["user_key"]
         return ArchiveFile(
             name=name,
             kind=kind,
@@ -159,11 +181,11 @@ class Archive:
             source=source,
             min_ts=edges[0],
             max_ts=edges[1],
-            min_user_key=users[0],
-            max_user_key=users[-1],
+            min_user_key=edges[2],
+            max_user_key=edges[3],
             rows=frame.height,
             bytes=size,
-            max_archived=edges[2],
+            max_archived=edges[4],
             schema_digest=schema_digest(dict(frame.schema)),
         )
 
@@ -202,8 +224,13 @@ class Archive:
             extra_columns="ignore",
             hive_partitioning=False,
             glob=False,
-        )
-        return lazy.filter(*_bounds(wanted, from_ts, to_ts, user_keys)).select(names)
+            include_file_paths=_PATH if "archived" in names else None,
+        ).filter(*_bounds(wanted, from_ts, to_ts, user_keys))
+        if "archived" in names:
+            named = {str(self.root / f.name): f.max_archived for f in wanted}
+            by_file = pl.col(_PATH).replace_strict(named, return_dtype=pl.Int64)
+            lazy = lazy.with_columns(pl.col("archived").fill_null(by_file))
+        return lazy.select(names)
 
     def read(
         self,
@@ -248,7 +275,12 @@ class Archive:
         for file in files:
             self._check_size(file)
         with self.damage_explained(files):
-            parts = [pl.read_parquet(self.root / f.name, hive_partitioning=False) for f in files]
+            parts = [
+                pl.read_parquet(self.root / f.name, hive_partitioning=False).with_columns(
+                    pl.col("archived").fill_null(f.max_archived)
+                )
+                for f in files
+            ]
         frame = pl.concat(parts, how="diagonal").sort(SORTED_BY)
         hour = files[0].hour
         if hour is None:
@@ -301,43 +333,3 @@ def _bounds(
 def _probe(path: Path) -> None:
     """Read every page of a file and keep nothing."""
     pl.read_parquet(path, hive_partitioning=False, glob=False)
-
-
-def _write_durably(frame: pl.DataFrame, path: Path) -> int:
-    """Write Parquet so that after return it is on disk under ``path``; its size in bytes."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        _make_folder(path.parent)
-        frame.write_parquet(
-            temporary,
-            compression="zstd",
-            compression_level=1,
-            statistics=True,
-            row_group_size=ROW_GROUP,
-        )
-        _sync(temporary)
-        temporary.rename(path)
-        _sync(path.parent)
-    except (OSError, pl.exceptions.ComputeError) as error:
-        temporary.unlink(missing_ok=True)
-        raise DataError(
-            f"archive file {path} could not be written: {str(error).splitlines()[0]}; free some "
-            "space or fix the folder's permissions and run this again"
-        ) from error
-    return path.stat().st_size
-
-
-def _make_folder(folder: Path) -> None:
-    """Make a folder and the missing ones above it, each durably."""
-    if not folder.is_dir():
-        _make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        _sync(folder.parent)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -19,7 +19,7 @@ import polars as pl
 
 from labeling.engine.keys import user_key
 from labeling.io.archive import Archive, ArchiveFile, hour_of, hour_start
-from labeling.io.store.tables import POSITION
+from labeling.io.store.columns import POSITION
 from labeling.model.event import IDENTITY, event_schema
 
 #: The archive's order, and ``user_id`` where two users share a key: equal identities are adjacent.
@@ -56,7 +56,7 @@ class Intake:
     Args:
         archive: where to.
         files_of: archive files that can hold an event of ``[from, to)``; the store's.
-        commit: the number of the commit that will name the files.
+        commit: the number of the commit that will name the files; None where it is not known yet.
         stem: names for the files, a new one each time.
         live_since: first hour that a live flow owns: what is taken in at or after it is marked
             too late and healed by replay. None: there is no live flow.
@@ -64,7 +64,7 @@ class Intake:
 
     archive: Archive
     files_of: Callable[[datetime, datetime], Sequence[ArchiveFile]]
-    commit: int
+    commit: int | None
     stem: Callable[[], str]
     live_since: datetime | None = None
 

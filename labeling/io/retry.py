@@ -25,7 +25,8 @@ from labeling.io.decode import Decoded, Decoder, RecordBatch
 from labeling.io.importing import Totals, counts_of, record, stems
 from labeling.io.intake import Intake
 from labeling.io.store import Store
-from labeling.io.store.tables import POSITION, REJECTS
+from labeling.io.store.columns import POSITION
+from labeling.io.store.tables import REJECTS
 from labeling.model.reject import POSITION_SCHEMA
 
 #: Records decoded, and taken in under one commit, at a time.

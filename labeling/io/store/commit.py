@@ -17,7 +17,16 @@ import polars as pl
 
 from labeling.io.archive import ArchiveFile, hour_start
 from labeling.io.store import lookup, views
+from labeling.io.store.columns import POSITION
 from labeling.io.store.database import Database
+from labeling.io.store.live_tables import (
+    DELIVERIES,
+    GAPS,
+    OUTBOX,
+    POSITIONS,
+    STREAMS,
+    WATERMARKS,
+)
 from labeling.io.store.publish import Published, publish, publish_first
 from labeling.io.store.schema import Table
 from labeling.io.store.tables import (
@@ -27,7 +36,6 @@ from labeling.io.store.tables import (
     HOURS,
     IMPORTS,
     LATE_EVENTS,
-    POSITION,
     REJECTS,
 )
 from labeling.model.table import RuleTable
@@ -137,13 +145,16 @@ class Commit:
     # ---- files --------------------------------------------------------------------------------
 
     def add_files(self, files: Sequence[ArchiveFile]) -> None:
-        """Name files, written and synced, as part of the archive."""
+        """Name files, written and synced, as part of the archive.
+
+        One whose ``max_archived`` is 0 was written before this commit had a number, and gets it.
+        """
         if not files:
             return
         rows = pl.DataFrame(
             [asdict(f) for f in files],
             schema={n: t for n, t in ARCHIVE_FILES.schema.items() if n != "commit"},
-        )
+        ).with_columns(pl.col("max_archived").replace(0, self.number))
         self._append(ARCHIVE_FILES, rows)
         newest = max(f.max_ts for f in files)
         self._newest = newest if self._newest is None else max(newest, self._newest)
@@ -191,6 +202,7 @@ class Commit:
         *,
         archive_commit: int,
         through_ts: datetime | None = None,
+        published_by: str = "replay",
     ) -> dict[datetime, int]:
         """Record what has been published of hours; their current rows are counted and returned.
 
@@ -200,6 +212,7 @@ class Commit:
                 point.
             archive_commit: events archived up to this commit have been read.
             through_ts: points before it are published of those not complete (exclusive).
+            published_by: ``stream`` or ``replay``.
         """
         if not complete:
             return {}
@@ -224,6 +237,7 @@ class Commit:
                 complete[hour],
                 None if complete[hour] else through_ts,
                 archive_commit,
+                published_by,
             )
             for hour in hours
         ]
@@ -240,6 +254,45 @@ class Commit:
         self._db.run("DELETE FROM active_versions WHERE rule = ?", [rule])
         self._db.run("INSERT INTO active_versions VALUES (?, ?, ?)", [rule, version, self.number])
         views.refresh(self._db, rule)
+
+    # ---- a live flow ----------------------------------------------------------------------------
+
+    def set_positions(self, positions: pl.DataFrame) -> None:
+        """Replace positions; rows of ``positions`` but ``commit``."""
+        self._replace(POSITIONS, positions, ("source", "cluster", "topic", "partition", "shard"))
+
+    def set_watermarks(self, watermarks: pl.DataFrame) -> None:
+        """Replace watermarks; rows of ``watermarks`` but ``commit``."""
+        self._replace(WATERMARKS, watermarks, ("shard", "kind", "name"))
+
+    def forget_positions(self, topic: str | None = None) -> None:
+        """Take out the positions of one topic, or all positions and watermarks."""
+        if topic is None:
+            self._db.run("DELETE FROM positions")
+            self._db.run("DELETE FROM watermarks")
+        else:
+            self._db.run("DELETE FROM positions WHERE topic = ?", [topic])
+
+    def set_streams(self, streams: pl.DataFrame) -> None:
+        """Replace what the stream owns; rows of ``streams`` but ``commit``."""
+        self._replace(STREAMS, streams, ("rule", "version"))
+
+    def append_gaps(self, gaps: pl.DataFrame) -> None:
+        """Add rows of ``gaps``; columns as there, but ``commit``."""
+        self._append(GAPS, gaps)
+
+    def set_delivered(self, topic: str, through_commit: int) -> None:
+        """Note how far a topic has been delivered."""
+        row = pl.DataFrame({"topic": [topic], "through_commit": [through_commit]})
+        self._replace(DELIVERIES, row, ("topic",))
+
+    def add_outbox(self, files: pl.DataFrame) -> None:
+        """Name files of records to be sent; rows of ``outbox`` but ``commit``."""
+        self._append(OUTBOX, files)
+
+    def remove_outbox(self, names: Iterable[str]) -> None:
+        """Take out files that were delivered; whoever calls deletes them after the commit."""
+        self._db.run("DELETE FROM outbox WHERE name IN (SELECT unnest(?))", [list(names)])
 
     # ---- the transaction itself ---------------------------------------------------------------
 
@@ -261,6 +314,15 @@ class Commit:
     def _conform(self, table: Table, rows: pl.DataFrame) -> pl.DataFrame:
         """The frame with the table's columns and types, this commit's number in it."""
         return table.conform(rows.with_columns(commit=pl.lit(self.number, pl.Int64)))
+
+    def _replace(self, table: Table, rows: pl.DataFrame, keys: Sequence[str]) -> None:
+        """Put rows in the place of those of the same keys."""
+        if rows.is_empty():
+            return
+        same = " AND ".join(f't."{c}" = k."{c}"' for c in keys)
+        with self._db.given("given_keys", rows.select(keys)):
+            self._db.run(f"DELETE FROM {table.name} t USING given_keys k WHERE {same}")
+        self._append(table, rows)
 
     def _append(self, table: Table, rows: pl.DataFrame) -> None:
         if rows.height:

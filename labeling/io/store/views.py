@@ -3,7 +3,8 @@
 Always holds: ``<rule>`` shows the current rows of one version, the newest unless
 ``active_versions`` names another; ``<rule>_final`` shows those whose last point has been
 published: every row of a complete hour, and in other hours the rows whose window ended before
-``hours.through_ts``. Money is shown in whole units as DOUBLE; the tables keep micro-units.
+``hours.through_ts``, or before the watermark of the stream that owns them. Money is shown in whole
+units as DOUBLE; the tables keep micro-units.
 
 Not promised: that a rule with a calendar window shows final rows before their hour is complete.
 """
@@ -96,9 +97,15 @@ def refresh(db: Database, rule: str) -> None:
     db.run(f'CREATE OR REPLACE VIEW "{rule}" AS SELECT {shown} FROM "{rule}_v{version}" r')
     passed = "h.complete"
     if window_ms is not None:
-        passed += f" OR epoch_ms(r.anchor_ts) + {window_ms} < epoch_ms(h.through_ts)"
+        passed += (
+            f" OR epoch_ms(r.anchor_ts) + {window_ms} < epoch_ms(h.through_ts)"
+            f" OR (epoch_ms(r.anchor_ts) + {window_ms} < (SELECT min(f_ms) FROM watermarks"
+            f" WHERE kind = 'rule' AND name = '{rule}@{version}') AND epoch_ms(r.anchor_ts) >="
+            f" (SELECT coalesce(epoch_ms(since_ts), 0) FROM streams"
+            f" WHERE rule = '{rule}' AND version = {version}))"
+        )
     db.run(
         f'CREATE OR REPLACE VIEW "{rule}_final" AS SELECT {shown} FROM "{rule}_v{version}" r '
-        f"JOIN hours h ON h.rule = '{rule}' AND h.version = {version} AND {_HOUR_JOIN} "
+        f"LEFT JOIN hours h ON h.rule = '{rule}' AND h.version = {version} AND {_HOUR_JOIN} "
         f"WHERE {passed}"
     )
