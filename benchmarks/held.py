@@ -18,7 +18,7 @@ from typing import Any, Final
 import polars as pl
 
 from benchmarks import data, measure
-from benchmarks.step import PARTITION, Counted, Stream, Tally, buffer_bytes, counting, last_ms
+from benchmarks.step import PARTITION, Counted, Stream, Tally, counting, last_ms
 from labeling.engine.keys import user_key
 from labeling.engine.state import held, settled
 from labeling.engine.watermark import Item
@@ -82,7 +82,6 @@ def _at(
         "rows_per_step": tally.rows // steps,
         "evaluated_per_row": round(tally.evaluated / max(tally.rows, 1), 2),
         "bytes_per_held_event": round(stream.state.nbytes / height),
-        "buffers_per_held_event": round(buffer_bytes(stream.state) / height),
         "resident_per_held_event": round((measure.resident_bytes() - before) / height),
     }
 
@@ -106,7 +105,7 @@ def _fill(stream: Stream, log: Iterator[pl.DataFrame], size: int) -> pl.DataFram
         stream.watermarks, judged = stream.watermarks.judge(item, stream.lateness_ms)
         keyed = judged.with_columns(user_key())
         seen, _ = stream.state.seen.add(keyed)
-        now = held(rules, stream.state, keyed, seen)
+        now = held(stream.state, keyed, seen)
         stream.state = settled(now, rules, stream.watermarks)
     return rest
 

@@ -19,7 +19,7 @@ import polars as pl
 
 from benchmarks import data, measure
 from labeling.engine import step as engine_step
-from labeling.engine.evaluate import evaluate
+from labeling.engine.evaluate import labels_at
 from labeling.engine.step import State, start, step
 from labeling.engine.watermark import NEVER, Item, Source, Watermarks
 from labeling.model.rule import LabelRule
@@ -32,7 +32,7 @@ PARTITION: Final = "0"
 
 @dataclass
 class Counted:
-    """Events that ``evaluate`` was given."""
+    """Events that ``labels_at`` was given."""
 
     events: int = 0
 
@@ -44,9 +44,9 @@ def counting() -> Iterator[Counted]:
 
     def count(rule: LabelRule, events: pl.DataFrame, asked: pl.DataFrame) -> pl.DataFrame:
         counted.events += events.height
-        return evaluate(rule, events, asked)
+        return labels_at(rule, events, asked)
 
-    with patch.object(engine_step, "evaluate", count):
+    with patch.object(engine_step, "labels_at", count):
         yield counted
 
 
@@ -102,17 +102,6 @@ def last_ms(events: pl.DataFrame) -> int:
     return int(events["event_ts"].dt.epoch("ms").max())  # type: ignore[arg-type] # an integer
 
 
-def buffer_bytes(state: State) -> int:
-    """Bytes of memory behind the held events, with their keys and the identities.
-
-    More than ``State.nbytes``, which counts a short text as its letters: it takes 16 bytes.
-    """
-    newest = pl.CompatLevel.newest()
-    runs = [run for held in (state.events, *state.anchors.values()) for run in held.runs]
-    rows = sum(int(r.rows.to_arrow(compat_level=newest).get_total_buffer_size()) for r in runs)
-    return rows + sum(r.keys.nbytes for r in runs) + state.seen.nbytes
-
-
 def run(
     *,
     events: int = 10_000_000,
@@ -163,7 +152,6 @@ def _driven(log: pl.DataFrame, size: int, lateness_ms: int, disorder_ms: int) ->
         "evaluated_per_row": round(steady.evaluated / max(steady.rows, 1), 2),
         "held": stream.state.height,
         "bytes_per_held_event": round(stream.state.nbytes / held),
-        "buffers_per_held_event": round(buffer_bytes(stream.state) / held),
     }
     measure.say(f"{size}: {told}")
     return told

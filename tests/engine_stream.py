@@ -56,7 +56,10 @@ class Shard:
         state, out = step(self.rules, self.state, batch, marks)
         if crash:
             state, out = step(self.rules, self.state, batch, marks)
-        made = {r.key: changes(self.tables[r.key], out.rows[r.key], keys=KEYS) for r in self.rules}
+        made = {}
+        for r in self.rules:
+            rows = out.rows[r.key].drop("fresh")
+            made[r.key] = changes(self.tables[r.key], rows, keys=KEYS)
         for name, frame_made in made.items():
             self.tables[name] = apply(self.tables[name], frame_made, keys=KEYS)
         self.state = state

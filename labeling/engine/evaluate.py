@@ -22,7 +22,7 @@ from labeling.engine.keys import match_key, with_hashes
 from labeling.engine.measures import NOTHING, measured, taken_by
 from labeling.model.event import TS
 from labeling.model.expr import AnchorColumn
-from labeling.model.label_types import label_order
+from labeling.model.label_types import infer, label_order
 from labeling.model.rule import KEY_SCHEMA, LabelRule, columns_of
 from labeling.model.vocabulary import Aggregate, Dwell, Measure, ReportedDwell
 
@@ -70,7 +70,7 @@ def labels_at(rule: LabelRule, events: pl.DataFrame, asked: pl.DataFrame) -> pl.
     if asked.is_empty():
         schema = {"row": pl.UInt32(), "point_ts": TS, "present": pl.Boolean(), **rule.label_schema}
         return pl.DataFrame(schema=schema)
-    numbered = events.select(sorted(rule.event_columns)).with_row_index("row")
+    numbered = events.select(label_columns(rule)).with_row_index("row")
     found = candidates(rule, numbered)
     pairs = asked.select("row", "point", "point_ts")
     at = positions(found["row"], events.height).gather(pairs["row"])
@@ -81,6 +81,40 @@ def labels_at(rule: LabelRule, events: pl.DataFrame, asked: pl.DataFrame) -> pl.
         frame for lane in rule.lanes for frame in _lane_values(rule, lane, numbered, found, present)
     ]
     return _labelled(rule, numbered, pairs, values)
+
+
+def untouched(rule: LabelRule, events: pl.DataFrame, asked: pl.DataFrame) -> pl.DataFrame:
+    """What ``labels_at`` finds where no event is assigned to the anchor, which repeats none.
+
+    Args:
+        rule: a label rule.
+        events: what ``row`` counts in, with the columns that labels are made of.
+        asked: ``row`` and ``point_ts``.
+
+    Returns:
+        As ``labels_at``, in the order of ``asked``.
+    """
+    pairs = asked.select("row", "point_ts", present=pl.lit(value=True))
+    nothing = [
+        pl.DataFrame(schema={"ask": pl.UInt32(), f"m{i}": _measure_type(rule, m)})
+        for i, m in enumerate(rule.measures)
+    ]
+    return _labelled(rule, events, pairs, nothing)
+
+
+def label_columns(rule: LabelRule) -> tuple[str, ...]:
+    """The columns of events that labels are made of; what rows only carry is not among them."""
+    read = {"event_ts", "event_id", "event_type"}.union(*rule.lanes)
+    if rule.reference:
+        read.add(rule.reference)
+    where = () if rule.anchor.where is None else (rule.anchor.where,)
+    return tuple(sorted(read.union(*map(columns_of, (*rule.labels.values(), *where)))))
+
+
+def anchor_columns(rule: LabelRule) -> tuple[str, ...]:
+    """The columns of the anchor that its labels read."""
+    nodes = [n for e in rule.labels.values() for n in e.walk()]
+    return tuple(sorted({n.name for n in nodes if isinstance(n, AnchorColumn)}))
 
 
 def widened(rule: LabelRule, events: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
@@ -178,8 +212,7 @@ def _labelled(
     rule: LabelRule, events: pl.DataFrame, pairs: pl.DataFrame, values: Sequence[pl.DataFrame]
 ) -> pl.DataFrame:
     """Labels of the pairs, from their measures."""
-    nodes = [n for e in rule.labels.values() for n in e.walk()]
-    anchors = sorted({n.name for n in nodes if isinstance(n, AnchorColumn)})
+    anchors = anchor_columns(rule)
     parts = [pairs.select("row", "point_ts", "present")]
     if anchors:
         parts.append(events.select(pl.col(c).alias(f"anchor:{c}") for c in anchors)[pairs["row"]])
@@ -197,6 +230,11 @@ def _labelled(
     return labels.with_columns(
         pl.when("present").then(pl.col(c)).alias(c) for c in rule.label_schema
     )
+
+
+def _measure_type(rule: LabelRule, measure: Measure) -> pl.DataType:
+    """The type of a measure's column."""
+    return infer(rule, measure, "a measure", rule.event_schema, {})
 
 
 def _default(index: int, measure: Measure) -> pl.Expr:

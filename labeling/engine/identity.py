@@ -17,12 +17,17 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from labeling.engine.keys import string_key, text_key
+from labeling.engine.keys import string_key
+from labeling.engine.runs import Keys, Places, distinct
+from labeling.model.event import IDENTITY, ORIGIN_SCHEMA
 
 _BUCKET_MS: Final = 60_000
 _FAN_IN: Final = 4
 _MIX: Final = 0x9E3779B97F4A7C15
-Keys = npt.NDArray[np.uint64]
+#: The identity itself, and what is known of an event beside what it says.
+_NOT_CONTENT: Final = frozenset({*IDENTITY, *ORIGIN_SCHEMA, "user_key", "watermark_ts"})
+#: Of the hash of contents: an arbitrary number.
+_SEED: Final = 1
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,10 @@ class _Part:
     who: Keys
     which: Keys
     content: Keys
+
+    def at(self, places: Places) -> _Part:
+        """Those at some places, in increasing order."""
+        return _Part(self.who[places], self.which[places], self.content[places])
 
     @staticmethod
     def of(parts: Sequence[_Part]) -> _Part:
@@ -71,29 +80,26 @@ class Identities:
         if events.is_empty():
             none = pl.Series([], dtype=pl.Boolean)
             return self, pl.DataFrame({"repeat": none, "conflict": none})
-        hashed = _hashed(events)
-        within = hashed.select(
-            repeat=~pl.struct("who", "which").is_first_distinct(),
-            first=pl.col("content").first().over("who", "which"),
-        )
-        repeat = within["repeat"].to_numpy().copy()
-        first = within["first"].to_numpy().copy()
-        who, which, content = (hashed[c].to_numpy() for c in ("who", "which", "content"))
-        minute = hashed["minute"].to_numpy()
+        order, minute, new = _hashed(events)
+        first = _first_of_each(new)
+        repeat = first != np.arange(len(first))
+        content = new.content[first]
         minutes = dict(self.minutes)
-        for at in np.unique(minute):
+        for at in distinct(minute):
             rows = np.flatnonzero(minute == at)
             parts = minutes.get(int(at), ())
+            mine = new.at(rows)
             for part in parts:
-                hits, was = _look_up(part, who[rows], which[rows])
+                hits, was = _look_up(part, mine)
                 repeat[rows[hits]] = True
-                first[rows[hits]] = was
+                content[rows[hits]] = was
             fresh = rows[~repeat[rows]]
             if len(fresh):
-                new = _Part.of([_Part(who[fresh], which[fresh], content[fresh])])
-                minutes[int(at)] = _merged((*parts, new))
-        told = pl.DataFrame({"repeat": repeat, "conflict": repeat & (first != content)})
-        return replace(self, minutes=minutes), told
+                minutes[int(at)] = _merged((*parts, new.at(fresh)))
+        told = pl.DataFrame({"repeat": repeat, "conflict": repeat & (content != new.content)})
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        return replace(self, minutes=minutes), told[back]
 
     def drop_before(self, low_ms: int) -> Identities:
         """Without the minutes that end before the time."""
@@ -101,53 +107,54 @@ class Identities:
         return replace(self, minutes=kept)
 
 
-def _hashed(events: pl.DataFrame) -> pl.DataFrame:
-    """Minute, identity and content of events, as integers."""
+def _hashed(events: pl.DataFrame) -> tuple[Places, npt.NDArray[np.int64], _Part]:
+    """Events by ``who``, those of one as they came: their places, minutes and identities."""
     mix = pl.lit(_MIX, dtype=pl.UInt64)
     at = pl.col("event_ts").dt.epoch("ms")
-    content = pl.lit(0, dtype=pl.UInt64)
-    for name, dtype in events.schema.items():
-        if name not in ("user_key", "event_ts", "event_id", "user_id", "arrival"):
-            content = content * mix ^ _content_key(name, dtype).fill_null(1)
-    return events.select(
+    named = events.select(
         minute=at // _BUCKET_MS,
         who=(at.reinterpret(signed=False) * mix) ^ pl.col("user_key"),
         which=string_key("event_id"),
-        content=content,
     )
+    # Polars' own hash is not the same in every version: it is compared within one process only.
+    content = events.drop("user_key", "event_ts", "event_id", "user_id", "arrival", strict=False)
+    order = named["who"].arg_sort().to_numpy()
+    who, which, minute = (named[c].to_numpy()[order] for c in ("who", "which", "minute"))
+    hashes = content.hash_rows(_SEED).to_numpy()[order]
+    return order, minute, _Part(who, which, hashes)
 
 
-def _content_key(name: str, dtype: pl.DataType) -> pl.Expr:
-    if dtype == pl.List(pl.String()):
-        # The separator is no part of any name that people give to experiments.
-        return text_key(pl.col(name).list.join("\x1f"))
-    if dtype == pl.String():
-        return string_key(name)
-    if dtype.is_integer() or dtype == pl.Boolean():
-        return pl.col(name).cast(pl.Int64).reinterpret(signed=False)
-    if isinstance(dtype, pl.Datetime):
-        return pl.col(name).dt.epoch("ms").reinterpret(signed=False)
-    return text_key(pl.col(name).cast(pl.String))
+def _first_of_each(part: _Part) -> Places:
+    """For each place, where the same identity stands first."""
+    first = np.arange(len(part.who))
+    same = part.who[1:] == part.who[:-1]
+    if not same.any():
+        return first
+    several = np.flatnonzero(np.append(same, [False]) | np.append([False], same))
+    who, which = part.who[several], part.which[several]
+    order = np.lexsort((several, which, who))
+    who, which, several = who[order], which[order], several[order]
+    begins = np.append([True], (who[1:] != who[:-1]) | (which[1:] != which[:-1]))
+    first[several] = several[np.maximum.accumulate(np.where(begins, np.arange(len(order)), 0))]
+    return first
 
 
-def _look_up(part: _Part, who: Keys, which: Keys) -> tuple[npt.NDArray[np.intp], Keys]:
-    """Which of the identities the part holds, and the content with which it does."""
-    order = np.argsort(who)
-    place = np.searchsorted(part.who, who[order])
-    hits: list[npt.NDArray[np.intp]] = []
-    was: list[Keys] = []
-    alive = order
+def _look_up(part: _Part, mine: _Part) -> tuple[Places, Keys]:
+    """Which of the identities (by ``who``) the part holds, and the content with which it does."""
+    place = np.searchsorted(part.who, mine.who)
+    alive = np.arange(len(place))
+    hits, was = [alive[:0]], [part.content[:0]]
     while len(alive):
         inside = place < len(part.who)
         alive, place = alive[inside], place[inside]
-        same = part.who[place] == who[alive]
+        same = part.who[place] == mine.who[alive]
         alive, place = alive[same], place[same]
-        found = part.which[place] == which[alive]
+        found = part.which[place] == mine.which[alive]
         hits.append(alive[found])
         was.append(part.content[place[found]])
         # Others of the same user and millisecond stand right behind.
         alive, place = alive[~found], place[~found] + 1
-    return (np.concatenate(hits), np.concatenate(was)) if hits else (order[:0], who[:0])
+    return np.concatenate(hits), np.concatenate(was)
 
 
 def _merged(parts: tuple[_Part, ...]) -> tuple[_Part, ...]:

@@ -2,7 +2,7 @@
 
 Always holds: how often ``step`` runs changes no value; every event of the batch comes out as
 exactly one of accepted, duplicate, too late; work follows what closes or is corrected, not what is
-held.
+held. A row that equals its value at the point before is left out (``asking``).
 
 Not promised: that a row returned differs from what was published. ``changes`` finds that out.
 """
@@ -15,13 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from labeling.engine.evaluate import evaluate, row_schema
+from labeling.engine.asking import Span, asked, instant, lane_keys
+from labeling.engine.evaluate import anchor_columns, label_columns, labels_at, row_schema, untouched
 from labeling.engine.keys import user_key
-from labeling.engine.points import point_times, points
-from labeling.engine.state import State, held, restore, settled, start
-from labeling.engine.watermark import FOREVER, NEVER, Watermarks
-from labeling.model.event import TS
-from labeling.model.rule import LabelRule
+from labeling.engine.log import Numbers
+from labeling.engine.runs import distinct
+from labeling.engine.state import ANCHOR, State, held, restore, settled, start
+from labeling.engine.watermark import NEVER, Watermarks
+from labeling.model.rule import KEY_SCHEMA, LabelRule
 
 __all__ = ["Out", "State", "restore", "start", "step"]
 
@@ -30,7 +31,8 @@ __all__ = ["Out", "State", "restore", "start", "step"]
 class Out:
     """What one step made.
 
-    ``rows``: by rule key, what ``evaluate`` returns with ``reason`` (``point`` or ``late``), in the
+    ``rows``: by rule key, what ``evaluate`` returns with ``reason`` (``point`` or ``late``) and
+    ``fresh`` (Boolean: nothing of the key can have been published before this row), in the
     order (point, anchor time, id). ``accepted``, ``too_late`` and ``duplicates``: the batch's
     events, in its order, the last with ``conflict`` (Boolean: other content under a known
     identity).
@@ -56,95 +58,77 @@ def step(
     Returns:
         The next state, and what came out.
     """
-    too_late = pl.col("arrival") == "too_late"
-    timely = batch.filter(~too_late).with_columns(user_key())
+    too_late = batch["arrival"] == "too_late"
+    timely = (batch.filter(~too_late) if too_late.any() else batch).with_columns(user_key())
     seen, told = state.seen.add(timely)
-    accepted = timely.filter(~told["repeat"])
-    out_of = timely.with_columns(told["conflict"]).filter(told["repeat"]).drop("user_key")
-    now = held(rules, state, accepted, seen)
-    rows = {r.key: _rows(r, now, accepted, watermarks.of_rule(r)) for r in rules}
-    out = Out(rows, accepted.drop("user_key"), batch.filter(too_late), out_of)
+    repeat = told["repeat"]
+    accepted = (timely.filter(~repeat) if repeat.any() else timely).drop("user_key")
+    out_of = timely.filter(repeat).with_columns(told["conflict"].filter(repeat)).drop("user_key")
+    now = held(state, accepted, seen)
+    first = state.anchors.end
+    rows = {r.key: _rows(r, now, accepted, watermarks.of_rule(r), first) for r in rules}
+    out = Out(rows, accepted, batch.filter(too_late), out_of)
     return settled(now, rules, watermarks), out
 
 
-def _rows(rule: LabelRule, state: State, accepted: pl.DataFrame, mark: int) -> pl.DataFrame:
+def _rows(
+    rule: LabelRule, state: State, accepted: pl.DataFrame, mark: int, first_new: int
+) -> pl.DataFrame:
     """The rows of one rule: those of points passed now, and those that late events reach."""
     before = state.marks[rule.key]
-    since = state.since_ms.get(rule.key, NEVER)
-    made = []
-    if mark > before:
-        made = [_due(rule, state, k, before, mark, since) for k in range(len(rule.early_ms) + 1)]
-    read = pl.col("event_type").is_in(sorted(rule.event_types))
-    late = accepted.filter(pl.col("event_ts") < _instant(before), read)
-    if late.height:
-        made.append(_late(rule, state, late, before, mark, since))
-    if not any(frame.height for frame in made):
+    span = Span(before, mark, state.since_ms.get(rule.key, NEVER), first_new)
+    late = accepted.filter(pl.col("event_ts") < instant(before))
+    late = late.filter(pl.col("event_type").is_in(sorted(rule.event_types)))
+    pairs = asked(rule, state, late, span)
+    if pairs.is_empty():
         return _nothing(rule)
-    columns = _nothing(rule).columns
-    rows = pl.concat([frame.select(columns) for frame in made if frame.height])
-    return rows.sort("point_ts", "anchor_ts", "anchor_id", "user_id")
-
-
-def _due(
-    rule: LabelRule, state: State, point: int, before: int, mark: int, since: int
-) -> pl.DataFrame:
-    """Rows of anchors whose point of that number lies in ``[before, mark)``."""
-    passed = pl.col("point_ts").is_between(_instant(before), _instant(mark), closed="left")
-    owned = pl.col("event_ts") >= _instant(since)
-    at = point_times(rule, pl.col("event_ts"))[point]
-    longest = rule.bound.longest_ms
-    runs = state.anchors[rule.key].runs
-    pending = [r.rows for r in runs if r.high_ms >= before - longest and r.low_ms < mark]
-    due = [rows.with_columns(point_ts=at).filter(passed, owned) for rows in pending]
-    anchors = pl.concat(due) if due else pl.DataFrame()
-    if anchors.is_empty():
-        return _nothing(rule)
-    low = _ms(anchors["event_ts"].min()) - rule.repeat_ms
-    high = _ms(anchors["point_ts"].max())
-    events = _take(state, rule, anchors["user_key"], low, high)
-    asked = points(rule, events).filter(pl.col("point") == point, passed, owned)
-    return evaluate(rule, events, asked).with_columns(reason=pl.lit("point"))
-
-
-def _late(
-    rule: LabelRule, state: State, late: pl.DataFrame, before: int, mark: int, since: int
-) -> pl.DataFrame:
-    """Rows of anchors that late events reach, at the latest point, where none is passed now."""
-    low = _ms(late["event_ts"].min()) - rule.reach_ms
-    events = _take(state, rule, late["user_key"], low - rule.repeat_ms, mark)
-    window = pl.duration(milliseconds=rule.bound.longest_ms)
-    repeat = pl.duration(milliseconds=rule.repeat_ms)
-    spans = late.group_by("user_id").agg(
-        low=pl.col("event_ts").min() - window, high=pl.col("event_ts").max() + repeat
+    pairs = _ordered(state, pairs).with_row_index("row")
+    moved, still = pairs.filter("moved"), pairs.filter(~pl.col("moved"))
+    carried = [c for c in rule.carry if c not in KEY_SCHEMA]
+    read = list(dict.fromkeys(("user_id", *carried, *anchor_columns(rule))))
+    anchors = state.anchors.take(pairs["number"].to_numpy(), read)
+    labels = pl.concat(
+        [_labels(rule, state, moved), untouched(rule, anchors, still).drop("row", "point_ts")]
     )
-    all_points = points(rule, events).filter(pl.col("event_ts") >= _instant(since))
-    passed = all_points.filter(pl.col("point_ts") < _instant(mark)).sort("row", "point")
-    latest = passed.filter(pl.col("row").ne_missing(pl.col("row").shift(-1)))
-    # A point passed in this very step was evaluated with the late event in it.
-    old = latest.filter(pl.col("point_ts") < _instant(before))
-    asked = old.join(spans, on="user_id", how="inner").filter(
-        pl.col("event_ts").is_between("low", "high")
-    )
-    return evaluate(rule, events, asked).with_columns(reason=pl.lit("late"))
+    back = np.argsort(np.append(moved["row"].to_numpy(), still["row"].to_numpy()))
+    rows = pl.concat([pairs, labels[back], anchors.select(carried)], how="horizontal")
+    if not rows["present"].all():
+        rows = rows.with_columns(pl.when("present").then(pl.col(c)).alias(c) for c in carried)
+    return rows.select(_nothing(rule).columns)
 
 
-def _take(
-    state: State, rule: LabelRule, keys: pl.Series, low_ms: int, high_ms: int
-) -> pl.DataFrame:
-    """Held events of the users in a span of time, of the types that the rule reads."""
-    found = state.events.find(np.unique(keys.to_numpy()), low_ms, high_ms)
-    return found.filter(pl.col("event_type").is_in(sorted(rule.event_types)))
+def _ordered(state: State, pairs: pl.DataFrame) -> pl.DataFrame:
+    """The rows asked for with their keys, in the order (point, anchor time, id, user)."""
+    keys = state.anchors.take(pairs["number"].to_numpy(), ("event_id", "user_id"))
+    named = pairs.rename({"event_ts": "anchor_ts"}).hstack(keys.rename({"event_id": "anchor_id"}))
+    return named.sort("point_ts", "anchor_ts", "anchor_id", "user_id")
+
+
+def _labels(rule: LabelRule, state: State, moved: pl.DataFrame) -> pl.DataFrame:
+    """``present`` and labels of rows that must be evaluated."""
+    places = [moved["number"].to_numpy() * 2 + ANCHOR]
+    for _, some in moved.group_by("point", maintain_order=True):
+        places += _places(rule, state, some)
+    columns = label_columns(rule)
+    numbers, events = state.events(np.concatenate(places), columns)
+    row = np.searchsorted(numbers, moved["number"].to_numpy()).astype(np.uint32)
+    pairs = moved.select(pl.Series("row", row), "point", "point_ts")
+    return labels_at(rule, events, pairs).drop("row", "point_ts")
+
+
+def _places(rule: LabelRule, state: State, some: pl.DataFrame) -> list[Numbers]:
+    """Where all events stand that share an anchor's columns in a lane, within its reach."""
+    low, high = some.select(
+        low=pl.col("anchor_ts").min().dt.epoch("ms"), high=pl.col("point_ts").max().dt.epoch("ms")
+    ).row(0)
+    found: list[Numbers] = []
+    for column, lane in lane_keys(rule).items():
+        keys = distinct(some[column].drop_nulls().to_numpy())
+        alone = rule.repeat_within is not None and lane == rule.match
+        found += state.lanes[lane].places(keys, low - rule.repeat_ms, high, alone=alone)
+    return found
 
 
 def _nothing(rule: LabelRule) -> pl.DataFrame:
-    return pl.DataFrame(schema={"reason": pl.String(), **row_schema(rule)})
-
-
-def _instant(ms: int) -> pl.Expr:
-    """Epoch milliseconds as an instant; ``NEVER`` and ``FOREVER`` lie beyond all others."""
-    return pl.lit(min(max(ms, NEVER), FOREVER), dtype=pl.Int64).cast(TS)
-
-
-def _ms(instant: object) -> int:
-    """Epoch milliseconds of a datetime."""
-    return int(pl.Series([instant], dtype=TS).dt.epoch("ms").item())
+    schema = {"reason": pl.String(), "fresh": pl.Boolean(), **row_schema(rule)}
+    return pl.DataFrame(schema=schema)

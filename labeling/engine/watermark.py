@@ -93,6 +93,33 @@ class Watermarks:
             rules={r.key: NEVER for r in rules},
         )
 
+    @staticmethod
+    def resume(
+        sources: Sequence[Source],
+        rules: Sequence[LabelRule],
+        marks: Mapping[tuple[str, str], int],
+        idle: Iterable[tuple[str, str]],
+        passed: Mapping[str, int],
+    ) -> Watermarks:
+        """As committed: ``passed`` has ``F`` of sources by name and of rules by key.
+
+        A rule that is new starts where the sources that feed it have come to.
+        """
+        fresh = Watermarks.start(sources, rules)
+        known = replace(
+            fresh,
+            marks={**fresh.marks, **marks},
+            idle=frozenset(idle),
+            sources={name: passed.get(name, NEVER) for name in fresh.sources},
+            rules={key: passed.get(key, NEVER) for key in fresh.rules},
+        )
+        return _settled(known)
+
+    def with_partitions(self, source: str, partitions: Iterable[str]) -> Watermarks:
+        """With partitions that were not known yet, of which nothing has been read."""
+        new = {(source, p): NEVER for p in partitions if (source, p) not in self.marks}
+        return replace(self, marks={**self.marks, **new}) if new else self
+
     def of_source(self, name: str) -> int:
         """``F`` of a source, epoch ms."""
         return self.sources[name]

@@ -97,7 +97,7 @@ class MemoryStore:
 
     def commit(self, taken: Taken) -> State:
         """Keep what a step made, all of it, and go on from its state."""
-        rows = taken.out.rows[self.rule.key]
+        rows = taken.out.rows[self.rule.key].drop("fresh")
         # Most steps of a few events publish nothing; the first gives the changes their columns.
         if rows.height or not self.published:
             made = changes(self.stored, rows)

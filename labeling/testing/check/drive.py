@@ -16,7 +16,7 @@ from typing import Final
 
 import polars as pl
 
-from labeling.engine.changes import apply, changes
+from labeling.engine.changes import KEYS, apply, changes
 from labeling.model.event import IDENTITY
 from labeling.model.rule import KEY_SCHEMA
 from labeling.testing.check.finding import ROW, Broken, Cell
@@ -49,7 +49,17 @@ def _in_bound(subject: Subject, expected: pl.DataFrame) -> Broken | None:
     store = _store(subject, disorder)
     rows = pl.concat(list(_published(subject, store, arrived, rng)))
     said = "not the same in batches (by time, with restarts and repeats) as all at once"
-    return subject.compared(said, expected, rows.select(expected.columns))
+    return subject.compared(said, expected, _filled(rows.select(expected.columns), expected))
+
+
+def _filled(rows: pl.DataFrame, expected: pl.DataFrame) -> pl.DataFrame:
+    """With the rows that ``step`` leaves out: each equals its key's at the point before."""
+    at = [*KEYS, "point_ts"]
+    told = rows.select(*at, said=pl.struct(pl.all().exclude(at)))
+    pairs = pl.concat([expected.select(at), rows.select(at)]).unique().sort(at)
+    line = pairs.join(told, on=at, how="left", maintain_order="left")
+    full = line.with_columns(pl.col("said").forward_fill().over(KEYS)).drop_nulls("said")
+    return full.unnest("said").select(rows.columns)
 
 
 def _late(subject: Subject, expected: pl.DataFrame) -> Broken | None:

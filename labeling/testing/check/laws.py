@@ -110,7 +110,7 @@ def empty(subject: Subject) -> Broken | None:
         "no events": rows_of(rule, none),
         "no event that it reads": rows_of(rule, unread),
         "anchors alone": rows_of(rule, lone),
-        "an empty step": out.rows[rule.key].drop("reason"),
+        "an empty step": out.rows[rule.key].drop("reason", "fresh"),
     }
     for name, rows in asked.items():
         cells = schema_cells(wanted, dict(rows.schema))
