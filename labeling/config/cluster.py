@@ -22,6 +22,7 @@ RESERVED: Final = {
     "auto.offset.reset": "an expired position is listed as a gap, never skipped silently",
     "enable.idempotence": "what is sent must not be doubled or reordered",
     "enable.partition.eof": "it tells when a partition has been read to its end",
+    "statistics.interval.ms": "it is the reader's timer",
     "group.id": "write it as group = in [live]",
 }
 
