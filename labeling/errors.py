@@ -7,6 +7,7 @@ line prints it as one line and exits with ``exit_code``.
     ├── ConfigError          labeling.toml or a command's arguments
     ├── RuleError            a rule that cannot mean anything; also a ValueError
     ├── DataError            data that is missing, damaged or not ready
+    ├── RegistryUnavailable  a schema registry that does not answer: wait, and ask again
     └── StoreError           the DuckDB file: locked, full, of another version
 """
 
@@ -14,9 +15,17 @@ from __future__ import annotations
 
 
 class LabelingError(Exception):
-    """Base of every error that names its own fix."""
+    """Base of every error that names its own fix.
+
+    ``transient``: what went wrong is outside, and the same may work later: a flow waits and tries
+    again, a command ends.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str = "", *, transient: bool = False) -> None:
+        super().__init__(message)
+        self.transient = transient
 
 
 class ConfigError(LabelingError):
@@ -31,6 +40,15 @@ class DataError(LabelingError):
     """Input or archived data is missing, damaged or not ready."""
 
     exit_code = 1
+
+
+class RegistryUnavailable(LabelingError):  # noqa: N818 - a state that passes, not a fault
+    """A schema registry does not answer, or refuses us; nothing was decoded, so ask again."""
+
+    exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, transient=True)
 
 
 class StoreError(LabelingError):

@@ -5,22 +5,31 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from labeling.io.decode_bulk import BulkReader, readable
 from labeling.io.decode_exact import MAX_DEPTH, BadJsonError, exact
 from labeling.io.decode_json import JsonReader
 from labeling.io.mapping_numbers import BAD_VALUE, WRONG_TYPE
-from tests.json_records import SHAPE, record
+from tests.json_records import SHAPE, TEXT, record
 
 READER = JsonReader(SHAPE)
+IN_BULK = JsonReader(SHAPE, bulk_rows=1)
 REFUSED = "refused"
 
 
 def fast(payloads: list[bytes | None]) -> list[Any]:
-    """What the reader gives for each record of a batch."""
-    read = READER.read(payloads)
+    """What the reader gives for each record of a batch, the same in bulk and not."""
+    found = [_rows(reader, payloads) for reader in (READER, IN_BULK)]
+    assert found[0] == found[1]
+    return found[0]
+
+
+def _rows(reader: JsonReader, payloads: list[bytes | None]) -> list[Any]:
+    read = reader.read(payloads)
     rows = range(len(payloads)) if read.rows is None else read.rows.to_list()
     found = dict(zip(rows, read.fields.to_dicts(), strict=True))
     assert found.keys().isdisjoint(read.faults)
@@ -140,3 +149,43 @@ def test_deep_nesting_is_no_crash() -> None:
     """A record of a million brackets is a fault; one of some hundred is its own affair."""
     deep = [b'{"z":' + b"[" * n + b"]" * n + b',"a":1}' for n in (100, 10**6)]
     assert [one == REFUSED for one in fast([*deep, SOUND])] == [False, True, False]
+
+
+TAKEN = [
+    (b'{"a":1,"b":"x y","s":{"x":"\xc3\xa9"},"l":["p",7],"o":[{"p":true}]}', True),
+    (b'{"a":12.34,"b":-0.5,"l":[]}', True),
+    (b'{"a":"{\\"text\\":1}","b":"[x]"}', True),
+    (b'{"a":"1e5x","z":{"deep":[1.0]}}', True),
+    (b'{"a":1.0}', False),
+    (b'{"a":1e3}', False),
+    (b'{"a":{"k":1}}', False),
+    (b'{"s":1}', False),
+    (b'{"l":[[1]]}', False),
+    (b'{"a":"\\u0000"}', False),
+    (b'{"a":1,}', False),
+    (b'{"a":NaN}', False),
+    (b'{"z":"\xff"}', False),
+    (None, False),
+]
+
+
+def test_what_is_taken_in_bulk() -> None:
+    """Sound records are taken, an object in a text too; what DuckDB might misread is left."""
+    taken = BulkReader(SHAPE).read([payload for payload, _ in TAKEN])
+    assert taken is not None
+    fields, rows = taken
+    assert rows.to_list() == [row for row, (_, yes) in enumerate(TAKEN) if yes]
+    assert fields.to_dicts() == [slow(payload) for payload, yes in TAKEN if yes and payload]
+    assert fields.schema == SHAPE
+
+
+def test_names_that_differ_by_case() -> None:
+    """Fields whose names differ by case alone are read as they are, not by DuckDB."""
+    shape: dict[str, pl.DataType] = {"id": TEXT, "ID": TEXT, "o": pl.List(pl.Struct({"x": TEXT}))}
+    assert not readable(shape)
+    assert readable(SHAPE)
+    assert not readable({"o": pl.List(pl.Struct({"x": TEXT, "X": TEXT}))})
+    reader = JsonReader(shape, bulk_rows=1)
+    assert reader.read([b'{"id":1,"ID":2}']).fields.to_dicts() == [
+        {"id": "1", "ID": "2", "o": None}
+    ]

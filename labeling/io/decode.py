@@ -13,18 +13,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import polars as pl
 
 from labeling.config.source import SourceConfig
+from labeling.errors import ConfigError
 from labeling.io.decode_json import JsonReader
-from labeling.io.mapping import Mapper
+from labeling.io.mapping import Mapped, Mapper, together
 from labeling.io.mapping_issues import FAULT_SCHEMA, Clock
 from labeling.io.mapping_view import Records
 from labeling.model.event import TS
-from labeling.model.reject import POSITION_SCHEMA, RAW_LIMIT, REJECT_SCHEMA, REPEAT_LIMIT
+from labeling.model.reject import POSITION_SCHEMA, RAW_LIMIT, REJECT_SCHEMA, REPEAT_LIMIT, Reason
+
+if TYPE_CHECKING:
+    from labeling.io.decode_wire import WirePart, WireReader
+    from labeling.io.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -82,9 +87,11 @@ class Decoder:
         source: the source, as configured.
         extra: the declared columns, as in ``[columns]``.
         max_clock_skew_ms: how far ahead of the clock a time may be, in ms, inclusive.
+        registry: of the source's cluster (``source_registry``), for Avro and Protobuf.
 
     Raises:
-        ConfigError: the mapping cannot work; the message names the source and the column.
+        ConfigError: the mapping cannot work; the message names the source and the column. Or the
+            format needs a registry and there is none.
     """
 
     def __init__(
@@ -93,22 +100,28 @@ class Decoder:
         extra: Mapping[str, str] | None = None,
         *,
         max_clock_skew_ms: int = 5 * 60_000,
+        registry: Registry | None = None,
     ) -> None:
         self.source = source
         self._mapper = Mapper(source, extra)
         self._reader = JsonReader(self._mapper.shape)
+        self._wire = _wire_reader(source, registry)
         self._skew_ms = max_clock_skew_ms
 
     def decode(self, batch: RecordBatch | FieldBatch, now: datetime | None = None) -> Decoded:
         """Decode one batch.
 
-        Bytes are read as JSON whatever the source's format: a reject of a CSV or Parquet source
-        keeps its record as JSON, and is fed again so.
+        Bytes are read as JSON where the source's format is of files: a reject of a CSV or Parquet
+        source keeps its record as JSON, and is fed again so.
 
         Args:
             batch: the records.
             now: the clock, with a timezone; None: no time is too far ahead (an import), except
                 where the batch has the broker's clock.
+
+        Raises:
+            RegistryUnavailable: a schema is needed and the registry does not answer. Nothing was
+                decoded; the same batch can be given again.
         """
         if isinstance(batch, FieldBatch):
             return self._decode_fields(batch, now)
@@ -118,6 +131,8 @@ class Decoder:
         payloads = batch.payloads
         if not payloads:
             return self._decode_fields(FieldBatch(pl.DataFrame(), batch.positions), now)
+        if self._wire is not None:
+            return self._decode_wire(self._wire, batch, now)
         read = self._reader.read(payloads)
         positions = batch.positions if read.rows is None else batch.positions[read.rows]
         clock = self._clock(positions, now, broker_clock=batch.broker_clock)
@@ -132,14 +147,45 @@ class Decoder:
             clean=read.clean,
         )
         opened = mapped.faults.with_columns(row=original(mapped.faults["row"]))
-        closed = pl.DataFrame(
-            [(row, 0, str(reason), detail) for row, (reason, detail) in read.faults.items()],
+        return self._ended(batch, mapped.events, opened, read.faults)
+
+    def _decode_wire(self, wire: WireReader, batch: RecordBatch, now: datetime | None) -> Decoded:
+        read = wire.read(batch.payloads)
+        parts = [self._mapped(part, batch, now) for part in read.parts]
+        # With no part the mapper gives its columns all the same.
+        whole = together(parts) if parts else self._mapped(wire.no_part(), batch, now)
+        return self._ended(batch, whole.events, whole.faults, read.faults)
+
+    def _mapped(self, part: WirePart, batch: RecordBatch, now: datetime | None) -> Mapped:
+        """A part's events and faults, their rows those of the batch."""
+        rows = pl.Series(part.rows, dtype=pl.UInt32)
+        positions = batch.positions[rows]
+        mapped = self._mapper(
+            Records(part.fields(self._mapper.shape), positions),
+            rest=lambda places: part.rest(places, self._mapper.shape),
+            clock=self._clock(positions, now, broker_clock=batch.broker_clock),
+        )
+        faults = mapped.faults.with_columns(row=rows.gather(mapped.faults["row"]))
+        return Mapped(mapped.events, rows.gather(mapped.rows), faults)
+
+    def _ended(
+        self,
+        batch: RecordBatch,
+        events: pl.DataFrame,
+        opened: pl.DataFrame,
+        closed: Mapping[int, tuple[Reason, str]],
+    ) -> Decoded:
+        """What a batch gave: events, the faults of opened records, and of those that were not."""
+        if opened.is_empty() and not closed:
+            return _decoded(events, _NO_REJECTS, len(batch.payloads))
+        unread = pl.DataFrame(
+            [(row, 0, str(reason), detail) for row, (reason, detail) in closed.items()],
             schema=dict(FAULT_SCHEMA),
             orient="row",
         )
-        faults = pl.concat([opened, closed]).sort("row", "index")
-        rejects = self._rejects(faults, batch.positions, payloads.__getitem__)
-        return _decoded(mapped.events, rejects, len(payloads))
+        faults = pl.concat([opened, unread]).sort("row", "index")
+        rejects = self._rejects(faults, batch.positions, batch.payloads.__getitem__)
+        return _decoded(events, rejects, len(batch.payloads))
 
     def _decode_fields(self, batch: FieldBatch, now: datetime | None) -> Decoded:
         fields = batch.fields
@@ -187,6 +233,20 @@ class Decoder:
         )
 
 
+def _wire_reader(source: SourceConfig, registry: Registry | None) -> WireReader | None:
+    if source.format not in ("avro", "protobuf"):
+        return None
+    if registry is None:
+        raise ConfigError(
+            f"[[source]] {source.name!r}: format {source.format!r} needs a schema registry; write "
+            "[cluster.NAME.registry] with its url"
+        )
+    # Only who reads these formats waits for the import of their libraries.
+    from labeling.io.decode_wire import WireReader  # noqa: PLC0415 - as said
+
+    return WireReader(source.format, registry)
+
+
 def _kept(raw: bytes, nth: int) -> tuple[bytes | None, bool]:
     """The bytes that a record's ``nth`` reject carries, and whether they are not all of them."""
     if nth and (nth + 1) * min(len(raw), RAW_LIMIT) > REPEAT_LIMIT:
@@ -194,6 +254,7 @@ def _kept(raw: bytes, nth: int) -> tuple[bytes | None, bool]:
     return raw[:RAW_LIMIT], len(raw) > RAW_LIMIT
 
 
+_NO_REJECTS: Final = pl.DataFrame(schema=dict(REJECT_SCHEMA))
 _PLACE: Final = ("cluster", "topic", "partition", "offset")
 
 

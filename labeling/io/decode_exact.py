@@ -81,7 +81,7 @@ def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(reversed(pairs))
 
 
-def _number(written: str) -> str:
+def number_text(written: str) -> str:
     """The text of a number's value, as the fast way gives it; as written where that refuses it."""
     if written.lstrip("-").isdigit():
         return "0" if written == "-0" else written
@@ -127,7 +127,7 @@ def _text(value: Any) -> str:
     if isinstance(value, (dict, list)):
         return WRONG_TYPE + _shown(value)
     if isinstance(value, _Number):
-        return _number(value)
+        return number_text(value)
     text = str(value)
     if "\x00" in text:
         return f"{BAD_VALUE}a NUL in {_shown(text)}"

@@ -1,9 +1,10 @@
 """JSON records into columns, fast where all are sound, one at a time where one is not.
 
-Always holds: what a record gives depends on its own bytes alone, never on its neighbours. The
-fast way (Polars reads the joined batch, every value as its text) is taken back wherever it could
-hide something: a batch that raises is split until the record is found, and a record with a value
-that may have been an object, or half a surrogate pair, is read again by ``exact``.
+Always holds: what a record gives depends on its own bytes alone, never on its neighbours. Large
+batches are read in bulk (``decode_bulk``), as far as that goes. What is left is read by Polars, the
+joined batch at once, every value as its text; that is taken back wherever it could hide something:
+a batch that raises is split until the record is found, and a record with a value that may have
+been an object, or half a surrogate pair, is read again by ``exact``.
 
 Not promised: that a field which the mapping does not read is looked at beyond its syntax.
 """
@@ -18,7 +19,9 @@ from typing import Any, Final
 import msgspec
 import polars as pl
 
+from labeling.io.decode_bulk import MIN_ROWS, BulkReader, readable
 from labeling.io.decode_exact import BadJsonError, exact, parse, too_deep
+from labeling.io.decode_shape import any_text, outline
 from labeling.model.reject import Reason
 
 _ROW: Final = "row"
@@ -40,18 +43,43 @@ class Read:
 
 
 class JsonReader:
-    """Reads records of one shape (``record_shape``)."""
+    """Reads records of one shape (``record_shape``), in bulk from ``bulk_rows`` records on."""
 
-    def __init__(self, shape: Mapping[str, pl.DataType]) -> None:
+    def __init__(self, shape: Mapping[str, pl.DataType], *, bulk_rows: int = MIN_ROWS) -> None:
         self.shape = dict(shape)
-        self._check = msgspec.json.Decoder(_struct(self.shape, "Record"))
-        values = [_doubtful(pl.col(name), dtype) for name, dtype in self.shape.items()]
-        self._doubt = pl.any_horizontal(values)
-        nuls = [_has_nul(pl.col(name), dtype) for name, dtype in self.shape.items()]
-        self._doubt_escaped = pl.any_horizontal(*values, *nuls)
+        self._bulk_rows = bulk_rows
+        self._check = msgspec.json.Decoder(outline(self.shape, msgspec.Raw))
+        self._doubt = any_text(self.shape.items(), _may_be_nested)
+        self._nul = any_text(self.shape.items(), _has_nul)
+        self._bulk = BulkReader(self.shape) if readable(self.shape) else None
 
     def read(self, payloads: Sequence[bytes | None]) -> Read:
         """Read a batch."""
+        if self._bulk is not None and len(payloads) >= self._bulk_rows:
+            taken = self._bulk.read(payloads)
+            if taken is not None:
+                return self._with_rest(payloads, *taken)
+        return self._together(payloads)
+
+    def _with_rest(
+        self, payloads: Sequence[bytes | None], fields: pl.DataFrame, rows: pl.Series
+    ) -> Read:
+        """What was taken in bulk, and the records that it left, in their order."""
+        if len(rows) == len(payloads):
+            return Read(fields, clean=True)
+        every = pl.int_range(len(payloads), dtype=pl.UInt32, eager=True)
+        left = every.filter(pl.Series([True]).new_from_index(0, len(every)).scatter(rows, False))
+        rest = self._together([payloads[row] for row in left])
+        found = _Found(self.shape)
+        found.frames.append((rows, fields))
+        found.frames.append((left if rest.rows is None else left.gather(rest.rows), rest.fields))
+        found.faults = {left[row]: fault for row, fault in rest.faults.items()}
+        read = found.read()
+        read.clean = rest.clean or not rest.fields.select(self._nul).to_series().any()
+        return read
+
+    def _together(self, payloads: Sequence[bytes | None]) -> Read:
+        """Read a batch by Polars, in one piece if that can be."""
         fast = self._joined(payloads)
         if fast is None:
             return self._apart(payloads)
@@ -80,8 +108,7 @@ class JsonReader:
         if fields.height != len(payloads):
             return None
         escaped = b"\\u" in raw
-        doubt = self._doubt_escaped if escaped else self._doubt
-        mask = fields.select(doubt.fill_null(value=False)).to_series()
+        mask = fields.select(self._doubt | self._nul if escaped else self._doubt).to_series()
         return fields, (mask.arg_true().to_list() if mask.any() else []), not escaped
 
     def _apart(self, payloads: Sequence[bytes | None]) -> Read:
@@ -179,42 +206,11 @@ class _Found:
         return Read(fields[order], rows.gather(order), self.faults)
 
 
-def _struct(shape: Mapping[str, pl.DataType], name: str) -> type[msgspec.Struct]:
-    """A type that msgspec decodes exactly where every part of a record has its shape."""
-    names = {f"f{number}": field_name for number, field_name in enumerate(shape)}
-    fields = [(f"f{n}", _type(dtype), None) for n, dtype in enumerate(shape.values())]
-    return msgspec.defstruct(name, fields, rename=names)
-
-
-def _type(dtype: pl.DataType) -> Any:
-    if isinstance(dtype, pl.Struct):
-        return _struct({f.name: _instance(f.dtype) for f in dtype.fields}, "Part") | None
-    if isinstance(dtype, pl.List):
-        return list[_type(_instance(dtype.inner))] | None  # type: ignore[misc]  # made at run time
-    return msgspec.Raw
-
-
-def _instance(dtype: Any) -> pl.DataType:
-    return dtype if isinstance(dtype, pl.DataType) else dtype()
-
-
-def _leaves(value: pl.Expr, dtype: pl.DataType, test: Any) -> pl.Expr:
-    """Whether ``test`` holds for any text of a value of that shape."""
-    if isinstance(dtype, pl.Struct):
-        return pl.any_horizontal(
-            _leaves(value.struct.field(f.name), _instance(f.dtype), test) for f in dtype.fields
-        )
-    if isinstance(dtype, pl.List):
-        return value.list.eval(_leaves(pl.element(), _instance(dtype.inner), test)).list.any()
-    found: pl.Expr = test(value)
-    return found
-
-
-def _doubtful(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+def _may_be_nested(text: pl.Expr) -> pl.Expr:
     """Texts that may have been an object or a list."""
-    return _leaves(value, dtype, lambda t: t.str.starts_with("{") | t.str.starts_with("["))
+    return text.str.starts_with("{") | text.str.starts_with("[")
 
 
-def _has_nul(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+def _has_nul(text: pl.Expr) -> pl.Expr:
     """Texts with a NUL: an escaped one, or what Polars makes of half a surrogate pair."""
-    return _leaves(value, dtype, lambda t: t.str.contains("\x00", literal=True))
+    return text.str.contains("\x00", literal=True)

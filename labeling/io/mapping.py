@@ -10,7 +10,7 @@ Not promised: an event per record. A block's ``when``, or an empty list, gives n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -24,14 +24,15 @@ from labeling.io.mapping_issues import Clock, Issues
 from labeling.io.mapping_numbers import as_text
 from labeling.io.mapping_view import STRIDE, Records, View, explode, matches
 from labeling.model.event import REQUIRED, TS, event_schema
-from labeling.model.reject import POSITION_SCHEMA
+from labeling.model.reject import DECODED_ORIGIN, POSITION_SCHEMA
 
 
 @dataclass(frozen=True)
 class Mapped:
-    """``events``: the contract, then source, ``POSITION_SCHEMA``, index; ``faults`` beside."""
+    """``events``: the contract and the decoder's origin, ``rows`` their records; ``faults``."""
 
     events: pl.DataFrame
+    rows: pl.Series
     faults: pl.DataFrame
 
 
@@ -71,11 +72,18 @@ class Mapper:
             clean: no text of the fields holds a NUL.
         """
         parts = [block.run(records, rest, clock, clean=clean) for block in self._blocks]
-        if len(parts) == 1:
-            events = parts[0].events.drop("row")
-        else:
-            events = pl.concat([part.events for part in parts]).sort("row", "index").drop("row")
-        return Mapped(events, pl.concat([part.faults for part in parts]).sort("row", "index"))
+        return parts[0] if len(parts) == 1 else together(parts)
+
+
+def together(parts: Sequence[Mapped]) -> Mapped:
+    """Several parts of one batch as one, in the order of the records."""
+    rows = pl.concat([part.rows for part in parts])
+    events = pl.concat([part.events for part in parts])
+    order = pl.DataFrame({"row": rows, "index": events["index"]}).select(
+        pl.arg_sort_by("row", "index", maintain_order=True)
+    )
+    faults = pl.concat([part.faults for part in parts]).sort("row", "index")
+    return Mapped(events[order.to_series()], rows.gather(order.to_series()), faults)
 
 
 class _Block:
@@ -125,8 +133,11 @@ class _Block:
                 issues.future(columns[name], clock)
             if name == "event_type":
                 issues.unmapped(unmapped, filled["event_type"].shown)
-        events = self._events(columns, view, issues)
-        return Mapped(events, issues.faults(refused, self.number * STRIDE))
+        faults = issues.faults(refused, self.number * STRIDE).sort("row", "index")
+        rows = view.record_rows()
+        if issues.bad is not None:
+            rows = rows.filter(~issues.bad)
+        return Mapped(self._events(columns, view, issues), rows, faults)
 
     def _index(self, view: View) -> pl.Series:
         start = self.number * STRIDE
@@ -175,22 +186,18 @@ class _Block:
         return frame.select(pl.concat_str(cluster.fill_null(""), place, suffix)).to_series()
 
     def _events(self, columns: Mapping[str, pl.Series], view: View, issues: Issues) -> pl.DataFrame:
-        height = view.height
-        data = {
-            name: columns[name]
-            if name in columns
-            else pl.Series([None], dtype=dtype).new_from_index(0, height)
-            for name, dtype in self.schema.items()
-        }
-        data["source"] = pl.Series([self.source.name]).new_from_index(0, height)
-        for name in ("cluster", "topic", "partition", "offset"):
-            data[name] = view.position(name)
-        data["index"] = issues.index
-        data["broker_ts"] = view.position("broker_ts")
-        data["row"] = view.record_rows()
-        schema = {**self.schema, "source": pl.String(), **POSITION_SCHEMA, "index": pl.Int32()}
-        frame = pl.DataFrame({name: s.cast(schema.get(name, s.dtype)) for name, s in data.items()})
-        return frame if issues.bad is None else frame.filter(~issues.bad)
+        made = {name: columns[name] for name in self.schema if name in columns}
+        made |= {name: view.position(name) for name in POSITION_SCHEMA}
+        made["index"] = issues.index
+        frame = pl.DataFrame([values.rename(name) for name, values in made.items()])
+        if issues.bad is not None:
+            frame = frame.filter(~issues.bad)
+        types = {**self.schema, **DECODED_ORIGIN}
+        values = {name: pl.col(name) for name in made} | {"source": pl.lit(self.source.name)}
+        nothing = pl.lit(None)
+        return frame.select(
+            values.get(name, nothing).cast(dtype).alias(name) for name, dtype in types.items()
+        )
 
 
 def _id_text(values: pl.Series) -> pl.Series:

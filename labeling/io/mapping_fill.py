@@ -74,6 +74,10 @@ class Filler:
         how = How(spec.ratio, self.timezone, spec.split)
         if spec.path is not None:
             raw = blank(view.get(spec.path), self.null_tokens)
+            if raw.null_count() == len(raw):
+                return Filled(
+                    pl.Series([None], dtype=self.dtype).new_from_index(0, len(raw)), raw, how
+                )
             return Filled(read_values(raw, self.dtype, how, clean=clean), raw, how)
         if spec.first_of is not None:
             return self._first(spec.first_of, view, clean=clean)

@@ -100,7 +100,9 @@ def _lists(raw: pl.Series, split: str | None, *, clean: bool) -> pl.Series:
     if not isinstance(dtype, pl.List) or dtype.inner.is_nested():
         empty = pl.Series(raw.name, [None], dtype=pl.List(pl.String))
         return empty.new_from_index(0, len(raw))
-    lists = raw.cast(pl.List(pl.String)).list.drop_nulls()
+    lists = raw.cast(pl.List(pl.String))
+    if lists.drop_nulls().explode().null_count():
+        lists = lists.list.drop_nulls()
     if clean:
         return lists
     bad = lists.list.eval(pl.element().str.contains("\x00", literal=True)).list.any()

@@ -164,7 +164,7 @@ def blank(values: pl.Series, null_tokens: Mapping[str, None]) -> pl.Series:
     dtype = values.dtype
     if isinstance(dtype, (pl.Float32, pl.Float64)):
         return values.fill_nan(None)
-    if not isinstance(dtype, pl.String) or not null_tokens:
+    if not isinstance(dtype, pl.String) or not null_tokens or values.null_count() == len(values):
         return values
     tokens = list(null_tokens)
     empty = values == tokens[0] if len(tokens) == 1 else values.is_in(tokens)
