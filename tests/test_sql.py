@@ -1,4 +1,4 @@
-"""``labeling sql``: formats, files, and clear refusals."""
+"""``labeling sql``: formats, files, and clear refusals, of a closed store and of a live one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from labeling.cli.main import group
+from labeling.io.endpoint import Endpoint, Limits
 from labeling.io.store import Store
 from tests.store_shapes import CLICKS, changes, key, value
 
@@ -100,3 +101,54 @@ def test_bytes_are_shown_as_text(store: Path) -> None:
         done = sql(store, "SELECT '\\xFFa'::BLOB AS raw, NULL::BLOB AS none", "--format", form)
         assert done.exit_code == 0
         assert "\ufffda" in done.output
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        (QUESTION,),
+        (QUESTION, "--format", "csv"),
+        (QUESTION, "--format", "json"),
+        ("FROM clicks ORDER BY ALL", "--out", "x.parquet"),
+        ("FROM clicks WHERE false", "--format", "csv"),
+        ("SELECT '\\xFFa'::BLOB AS raw, 1.50::DECIMAL(9, 2) AS d, {'a': now()} IS NULL AS s",),
+        ('SELECT 1 AS a_1, 2 AS a, 3 AS a, 4 AS "A", 5 AS a_1',),
+        ("SELECT INTERVAL 1 DAY AS i",),
+        ("SHOW TABLES",),
+        ("DESCRIBE clicks", "--format", "csv"),
+        ("FROM range(1500000)", "--format", "csv"),
+        ("DROP TABLE clicks_v1",),
+        ("SELECT * FROM clickz",),
+        ("SELECT 1; SELECT 2",),
+        ("SELEC",),
+        ("FROM read_csv('x.csv')",),
+    ],
+    ids=" ".join,
+)
+def test_a_live_store_answers_the_same(
+    store: Path, args: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While another process holds the store, output, files, errors and status are the same."""
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "x.parquet"
+    closed = sql(store, *args)
+    file = out.read_bytes() if out.exists() else b""
+    with Store.open(store) as opened, Endpoint(opened, "127.0.0.1:0"):
+        live = sql(store, *args)
+    assert (live.exit_code, live.stdout, live.stderr) == (
+        closed.exit_code,
+        closed.stdout,
+        closed.stderr,
+    )
+    assert (out.read_bytes() if out.exists() else b"") == file
+
+
+def test_a_live_store_limits_time(store: Path) -> None:
+    """What takes too long is stopped by the process that holds the store; the error says so."""
+    limits = Limits(timeout_ms=200)
+    with Store.open(store) as opened, Endpoint(opened, "127.0.0.1:0", limits=limits):
+        done = sql(
+            store,
+            "SELECT count(*) FROM range(10000000) a, range(10000000) b WHERE a.range * b.range < 0",
+        )
+    assert (done.exit_code, "stopped after 0.2 s" in done.stderr) == (1, True)

@@ -47,12 +47,13 @@ def command(
     from labeling.config import find_config, load_config
     from labeling.io.importing import Importer, Totals
     from labeling.io.importing import forget as forget_file
-    from labeling.io.store import Store
+    from labeling.io.remote import open_store
+    from labeling.io.store.ownership import live_since
 
     config = load_config(path or find_config())
     until_ts = None if until is None else parse_time(until)
     started = time.monotonic()
-    with Store.open(config.store) as store:
+    with open_store(config.store) as store:
         if forget is not None:
             from labeling.io.archive import Archive
 
@@ -60,7 +61,7 @@ def command(
             click.echo(f"forgot {forget}, which held {rows:,} events; import their input again")
             return
         totals = Totals()
-        plans = _plans(config, files, name, until_ts)
+        plans = _plans(config, files, name, until_ts, live_since(store.query))
         with _progress(plans) as progress:
             importer = Importer(store, config, progress, now=datetime.now(UTC))
             for plan in plans:
@@ -72,7 +73,11 @@ def command(
 
 
 def _plans(
-    config: Config, files: Sequence[Path], name: str | None, until_ts: datetime | None
+    config: Config,
+    files: Sequence[Path],
+    name: str | None,
+    until_ts: datetime | None,
+    since: datetime | None,
 ) -> list[Plan]:
     from labeling.io.files import source_files
     from labeling.io.importing import Plan
@@ -82,9 +87,10 @@ def _plans(
     if name is None and files and len(config.sources) > 1:
         known = ", ".join(s.name for s in config.sources)
         raise ConfigError(f"FILES of which source? Name one with --source: {known}")
-    chosen = config.sources if name is None else (config.source(name),)
+    with_files = tuple(s for s in config.sources if s.files) or config.sources
+    chosen = with_files if name is None else (config.source(name),)
     return [
-        Plan(source, tuple(files) or source_files(source, config.folder), until_ts)
+        Plan(source, tuple(files) or source_files(source, config.folder), until_ts, since)
         for source in chosen
     ]
 

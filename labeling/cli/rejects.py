@@ -51,9 +51,9 @@ def list_command(
     Example: labeling rejects list --reason missing_field --limit 5
     """
     from labeling.config import find_config, load_config
-    from labeling.io.store import Store
+    from labeling.io.remote import open_store
 
-    with Store.open(load_config(path or find_config()).store, read_only=True) as store:
+    with open_store(load_config(path or find_config()).store, read_only=True) as store:
         listed = store.query("FROM rejects WHERE retried_commit IS NULL")
     for column, wanted in (("reason", reason), ("source", source)):
         if wanted is not None:
@@ -83,13 +83,13 @@ def retry_command(reason: str | None, source: str | None, path: Path | None) -> 
     Example: labeling rejects retry --source app
     """
     from labeling.config import find_config, load_config
+    from labeling.io.remote import open_store
     from labeling.io.retry import retry
-    from labeling.io.store import Store
 
     config = load_config(path or find_config())
     if source is not None:
         config.source(source)
-    with Store.open(config.store) as store:
+    with open_store(config.store) as store:
         done = retry(store, config, source=source, reason=reason, now=datetime.now(UTC))
     totals = done.totals
     click.echo(

@@ -1,9 +1,10 @@
 """``labeling sql``: one read-only question to the store.
 
 Always holds: nothing is changed; a statement that is not a question is refused; several of these
-may run at once while nothing writes.
+may run at once. While `labeling run` holds the store, it is asked, and answers the same.
 
-Not promised: an answer while another process writes the store. The message says which does.
+Not promised: an answer while another command writes the store, such as an import. The message says
+which does.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ def command(
     Example: labeling sql 'select clicked, count(*) from note_labels group by all'
     """
     from labeling.config import find_config, load_config
-    from labeling.io.store import Store
+    from labeling.io.remote import open_store
 
     if statement == "-":
         statement = sys.stdin.read()
     path = store or load_config(config or find_config()).store
-    with Store.open(path, read_only=True) as opened:
+    with open_store(path, read_only=True) as opened:
         answer = opened.query(statement)
     suffix = out.suffix.lstrip(".") if out else ""
     emit(answer, form or (suffix if suffix in FORMATS else "table"), out)

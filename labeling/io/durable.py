@@ -38,7 +38,8 @@ def write_durably(frame: pl.DataFrame, path: Path) -> int:
         temporary.unlink(missing_ok=True)
         raise DataError(
             f"file {path} could not be written: {str(error).splitlines()[0]}; free some "
-            "space or fix the folder's permissions and run this again"
+            "space or fix the folder's permissions and run this again",
+            transient=True,
         ) from error
     return path.stat().st_size
 

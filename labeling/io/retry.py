@@ -24,8 +24,10 @@ from labeling.io.archive import Archive
 from labeling.io.decode import Decoded, Decoder, RecordBatch
 from labeling.io.importing import Totals, counts_of, record, stems
 from labeling.io.intake import Intake
+from labeling.io.registry import source_registry
 from labeling.io.store import Store
 from labeling.io.store.columns import POSITION
+from labeling.io.store.ownership import live_since
 from labeling.io.store.tables import REJECTS
 from labeling.model.reject import POSITION_SCHEMA
 
@@ -113,6 +115,7 @@ class _Job:
     def __post_init__(self) -> None:
         self._archive = Archive(self.config.archive, self.config.columns)
         self._stems = stems(self.store)
+        self._live_since = live_since(self.store.query)
 
     def run(self, source: SourceConfig, rejects: pl.DataFrame) -> None:
         """Feed one block of one source's rejects again."""
@@ -123,7 +126,10 @@ class _Job:
         listed = rejects.join(records, on=_RECORD, how="semi", nulls_equal=True)
         self.result.cut += rejects.height - listed.height
         decoder = Decoder(
-            source, self.config.columns, max_clock_skew_ms=self.config.max_clock_skew_ms
+            source,
+            self.config.columns,
+            max_clock_skew_ms=self.config.max_clock_skew_ms,
+            registry=source_registry(self.config, source),
         )
         batch = RecordBatch(records["raw"].to_list(), records.select(list(POSITION_SCHEMA)))
         decoded = decoder.decode(batch, self.now)
@@ -147,7 +153,11 @@ class _Job:
         )
         with self.store.commit(f"rejects of {source.name} fed again") as commit:
             intake = Intake(
-                self._archive, self.store.files, commit.number, lambda: next(self._stems)
+                self._archive,
+                self.store.files,
+                commit.number,
+                lambda: next(self._stems),
+                self._live_since,
             )
             taken = intake.take(events)
             mine = taken.repeated.join(resolved, on=place, how="semi", nulls_equal=True)

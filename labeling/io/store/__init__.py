@@ -2,12 +2,16 @@
 
 schema     the tables and their columns
 database   the DuckDB file: opening, locking, frames in and out
+question   what a question may be
+turns      one commit at a time
 store      what the rest of the program holds
 commit     one numbered transaction
+ownership  whose an hour of a rule is: the stream's or replay's
 publish    changes into a rule's table
 lookup     what is stored of keys, hours, files
 views      current and final rows for people
 retention  dropping old days
+snapshot   a copy for other tools
 """
 
 from labeling.io.store.commit import Commit, Counts

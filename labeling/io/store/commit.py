@@ -15,8 +15,9 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
+from labeling.errors import StoreError
 from labeling.io.archive import ArchiveFile, hour_start
-from labeling.io.store import lookup, views
+from labeling.io.store import lookup, ownership, views
 from labeling.io.store.columns import POSITION
 from labeling.io.store.database import Database
 from labeling.io.store.live_tables import (
@@ -160,8 +161,22 @@ class Commit:
         self._newest = newest if self._newest is None else max(newest, self._newest)
 
     def remove_files(self, names: Iterable[str]) -> None:
-        """Take files out of the archive; whoever calls deletes them after the commit."""
-        self._db.run("DELETE FROM archive_files WHERE name IN (SELECT unnest(?))", [list(names)])
+        """Take files out of the archive; ``labeling.io.swapping`` deletes them after the commit.
+
+        Raises:
+            StoreError: the archive has not, or no longer, a file of one of the names.
+        """
+        given = sorted(set(names))
+        known = self._db.frame(
+            "SELECT name FROM archive_files WHERE name IN (SELECT unnest(?))", [given]
+        )["name"]
+        gone = sorted({*given} - {*known})
+        if gone:
+            raise StoreError(
+                f"{len(gone)} of {len(given)} archive files are already compacted or forgotten by "
+                f"somebody else, {gone[0]} the first; run this again"
+            )
+        self._db.run("DELETE FROM archive_files WHERE name IN (SELECT unnest(?))", [given])
 
     # ---- rows ---------------------------------------------------------------------------------
 
@@ -212,11 +227,16 @@ class Commit:
                 point.
             archive_commit: events archived up to this commit have been read.
             through_ts: points before it are published of those not complete (exclusive).
-            published_by: ``stream`` or ``replay``.
+            published_by: ``stream`` or ``replay``. What a replay noted complete stays its word.
+
+        Raises:
+            StoreError: an hour is not the publisher's; see ``labeling.io.store.ownership``.
         """
         if not complete:
             return {}
         views.register(self._db, table, self.number)
+        key = f"{table.name}@{table.version}"
+        ownership.refuse_foreign(self._db.frame, key, complete, published_by)
         hours = sorted(complete)
         counted = self._db.frame(
             f'SELECT epoch_ms(anchor_ts) // 3600000 AS hour, count(*) FROM "{table.table}" '
@@ -224,6 +244,9 @@ class Commit:
             [hours[0], hours[-1] + timedelta(hours=1)],
         )
         rows = {hour_start(hour): n for hour, n in counted.iter_rows()}
+        if published_by == ownership.STREAM:
+            healed = lookup.replayed(self._db, table)
+            hours = [hour for hour in hours if hour not in healed]
         self._db.run(
             "DELETE FROM hours WHERE rule = ? AND version = ? AND hour IN (SELECT unnest(?))",
             [table.name, table.version, hours],
@@ -242,18 +265,11 @@ class Commit:
             for hour in hours
         ]
         self._append(HOURS, pl.DataFrame(book, schema=list(HOURS.schema)[:-1], orient="row"))
-        return {hour: rows.get(hour, 0) for hour in hours}
+        return {hour: rows.get(hour, 0) for hour in sorted(complete)}
 
-    def activate(self, rule: str, version: int) -> None:
-        """Let a rule's views show this version, whether or not a newer one exists.
-
-        Raises:
-            StoreError: the rule has no such version here.
-        """
-        views.require(self._db, rule, version)
-        self._db.run("DELETE FROM active_versions WHERE rule = ?", [rule])
-        self._db.run("INSERT INTO active_versions VALUES (?, ?, ?)", [rule, version, self.number])
-        views.refresh(self._db, rule)
+    def activate(self, rule: str, version: int, from_ts: datetime | None = None) -> None:
+        """Let a rule's views show this version; see ``labeling.io.store.views.activate``."""
+        views.activate(self._db, rule, version, from_ts, self.number)
 
     # ---- a live flow ----------------------------------------------------------------------------
 

@@ -51,9 +51,10 @@ STREAMS: Final = Table(
     (
         *RULE,
         Column("since_ts", TS, "the hour; null: from the beginning"),
+        Column("settle_ms", I64, "an hour is the stream's until `F` is this far past its end: longest window, undo window, lateness; null: for good"),  # noqa: E501 - one text
         COMMIT,
     ),
-)
+)  # fmt: skip
 GAPS: Final = Table(
     "gaps",
     "Records that had expired at the broker before they were read. Importing their hours heals it.",

@@ -18,7 +18,7 @@ import polars as pl
 from labeling.errors import StoreError
 from labeling.io.archive import ArchiveFile
 from labeling.io.store.database import Database
-from labeling.io.store.publish import between
+from labeling.io.store.publish import between, spans
 from labeling.io.store.schema import conform
 from labeling.io.store.tables import BOOK_SCHEMA, HOURS
 from labeling.model.table import ROW_KEY, RuleTable
@@ -64,18 +64,23 @@ def current(db: Database, table: RuleTable, keys: pl.DataFrame) -> pl.DataFrame:
         return pl.DataFrame(schema=schema)
     columns = ", ".join(f't."{c}"' for c in table.schema)
     key_columns = ", ".join(f't."{c}"' for c in ROW_KEY)
-    with db.given("given_keys", keys.select(ROW_KEY).unique()):
-        rows = db.frame(
-            f'SELECT {columns}, t.revision, TRUE AS present FROM "{table.table}" t '
-            f"SEMI JOIN given_keys k ON {_ON_KEY} WHERE {between(keys)}"
-        )
-        gone = db.frame(
-            f"SELECT {key_columns}, t.revision, FALSE AS present FROM retracted t "
-            f"SEMI JOIN given_keys k ON {_ON_KEY} WHERE {between(keys)} "
-            "AND t.rule = ? AND t.version = ?",
-            [table.name, table.version],
-        )
-    both = pl.concat([rows, gone], how="diagonal")
+    found = []
+    for part in spans(keys.select(ROW_KEY).unique()):
+        with db.given("given_keys", part):
+            found.append(
+                db.frame(
+                    f'SELECT {columns}, t.revision, TRUE AS present FROM "{table.table}" t '
+                    f"SEMI JOIN given_keys k ON {_ON_KEY} WHERE {between(part)}"
+                )
+            )
+            gone = db.frame(
+                f"SELECT {key_columns}, t.revision, FALSE AS present FROM retracted t "
+                f"SEMI JOIN given_keys k ON {_ON_KEY} WHERE {between(part)} "
+                "AND t.rule = ? AND t.version = ?",
+                [table.name, table.version],
+            )
+            found.append(gone)
+    both = pl.concat(found, how="diagonal")
     return conform(both, schema).sort(ROW_KEY)
 
 
@@ -126,6 +131,12 @@ def hours(db: Database, table: RuleTable) -> pl.DataFrame:
         [table.name, table.version],
     )
     return HOURS.conform(found)
+
+
+def replayed(db: Database, table: RuleTable) -> frozenset[datetime]:
+    """The complete hours of the rule's version that a replay published last."""
+    noted = hours(db, table).filter("complete", pl.col("published_by") == "replay")
+    return frozenset(noted["hour"])
 
 
 def files(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import polars as pl
@@ -24,6 +25,9 @@ from labeling.model.table import ROW_KEY, ROW_KEY_SCHEMA, RuleTable
 
 _ON_KEY: Final = " AND ".join(f't."{c}" = k."{c}"' for c in ROW_KEY)
 _KEYS: Final = ", ".join(ROW_KEY)
+#: Keys further apart than this are looked for apart, in up to so many parts.
+_APART_MS: Final = 60_000
+_MOST_SPANS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,24 +195,37 @@ def _first_commits(
         (table.table, stored, ""),
         (RETRACTED.name, returned, _mine(table)),
     ):
-        if keys.height:
-            with db.given("given_keys", keys):
+        for part in spans(keys) if keys.height else ():
+            with db.given("given_keys", part):
                 found.append(
                     db.frame(
                         f'SELECT {_KEYS}, first_commit FROM "{name}" t SEMI JOIN given_keys k '
-                        f"ON {_ON_KEY} WHERE {between(keys)} {more}"
+                        f"ON {_ON_KEY} WHERE {between(part)} {more}"
                     )
                 )
     return pl.concat(found)
 
 
 def _delete(db: Database, name: str, keys: pl.DataFrame, condition: str) -> None:
-    if keys.height:
-        with db.given("given_keys", keys):
+    for part in spans(keys) if keys.height else ():
+        with db.given("given_keys", part):
             db.run(
                 f'DELETE FROM "{name}" t USING given_keys k '
-                f"WHERE {_ON_KEY} AND {between(keys)} {condition}"
+                f"WHERE {_ON_KEY} AND {between(part)} {condition}"
             )
+
+
+def spans(keys: pl.DataFrame) -> list[pl.DataFrame]:
+    """Keys in parts that lie together in time: between two parts nothing need be looked at.
+
+    Rows of several points come at once, anchors of a minute and of half an hour ago.
+    """
+    ordered = keys.sort("anchor_ts")
+    apart = ordered["anchor_ts"].diff().dt.total_milliseconds().fill_null(0)
+    cuts = ordered.select(gap=apart).with_row_index("at").filter(pl.col("gap") > _APART_MS)
+    places = sorted(cuts.top_k(_MOST_SPANS - 1, by="gap")["at"].to_list())
+    edges = [0, *places, ordered.height]
+    return [ordered[low:high] for low, high in pairwise(edges)]
 
 
 def between(keys: pl.DataFrame) -> str:

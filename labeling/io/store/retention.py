@@ -52,7 +52,7 @@ def retain(db: Database, keep_ms: Mapping[str, int | None]) -> dict[str, int]:
     for name, ms in keep_ms.items():
         if ms is None:
             continue
-        first = _first_day(newest, ms)
+        first = first_day(newest, ms)
         if name in _DATED:
             dropped[name] = _drop(db, name, _condition(name), first)
         for rule, version in versions:
@@ -61,7 +61,7 @@ def retain(db: Database, keep_ms: Mapping[str, int | None]) -> dict[str, int]:
     return {name: rows for name, rows in dropped.items() if rows}
 
 
-def _first_day(newest: datetime, keep_ms: int) -> datetime:
+def first_day(newest: datetime, keep_ms: int) -> datetime:
     """Midnight of the first day that is kept."""
     kept = newest.astimezone(UTC) - timedelta(milliseconds=keep_ms)
     return kept.replace(hour=0, minute=0, second=0, microsecond=0)

@@ -1,7 +1,8 @@
 """The store: one DuckDB file with the rows of rules and the books about them.
 
-Always holds: one process writes; every write is part of a numbered commit; a store of another
-schema version is refused rather than guessed at.
+Always holds: one process writes; every write is part of a numbered commit, one at a time in the
+order in which its threads asked; a store of another schema version is refused rather than guessed
+at.
 
 Not promised: anything about the archive's files themselves. The store names them; see
 ``labeling.io.archive``.
@@ -15,7 +16,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 import duckdb
 import polars as pl
@@ -25,23 +26,25 @@ from labeling.io.archive import ArchiveFile
 from labeling.io.store import lookup, retention, views
 from labeling.io.store.commit import Commit
 from labeling.io.store.database import Database
+from labeling.io.store.snapshot import hand_over, stage
 from labeling.io.store.tables import SCHEMA_VERSION
+from labeling.io.store.turns import Turns
 from labeling.model.table import RuleTable
-
-_READS: Final = ("SELECT", "EXPLAIN")
 
 
 class Store:
     """An open store. Use as a context manager; ``Store.open`` makes one.
+
+    One thread uses it; for another thread there is ``beside``.
 
     Attributes:
         store_id: 8 hex digits, made when the file was; part of the names of archive files.
         run: how many times a writer has opened the file; part of those names too.
     """
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, turns: Turns | None = None) -> None:
         self._db = db
-        self._in_commit = False
+        self._turns = turns or Turns()
         self.store_id = str(db.value("SELECT value FROM meta WHERE key = 'store_id'"))
         self.run = int(db.value("SELECT value FROM meta WHERE key = 'run'"))
 
@@ -83,8 +86,23 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; of a store from ``beside``, only that session."""
         self._db.close()
+
+    def beside(self) -> Store:
+        """The same open store for another thread: commits take turns, reads see what is committed.
+
+        Example:
+            ``with store.beside() as mine: mine.query("FROM commits")``
+        """
+        other = Store(self._db.beside(), self._turns)
+        other.run = self.run
+        return other
+
+    @property
+    def database(self) -> Database:
+        """The session, for those who answer questions beside the flow."""
+        return self._db
 
     @property
     def path(self) -> Path:
@@ -94,27 +112,27 @@ class Store:
     # ---- writing ------------------------------------------------------------------------------
 
     @contextmanager
-    def commit(self, what: str) -> Iterator[Commit]:
+    def commit(self, what: str, *, run: int | None = None) -> Iterator[Commit]:
         """One transaction: all of the block's writes, or none if it raises.
+
+        A thread that finds another's commit under way waits for its turn.
 
         Args:
             what: what it is for, in words; kept in ``commits``.
+            run: whose commit it is, where it is not this process's own.
 
         Raises:
             StoreError: opened inside another, the disk is full, the store is read-only.
         """
         with self._transaction(what):
-            commit = Commit(self._db, self.last_commit + 1, self.run, what)
+            commit = Commit(self._db, self.last_commit + 1, run or self.run, what)
             yield commit
             commit.finish()
 
     @contextmanager
     def _transaction(self, what: str) -> Iterator[None]:
-        if self._in_commit:
-            raise StoreError(f"commit {what!r} was opened inside another; finish that one first")
-        with self._db.explained():
+        with self._turns.turn(what), self._db.explained():
             self._db.run("BEGIN TRANSACTION")
-            self._in_commit = True
             try:
                 yield
                 self._db.run("COMMIT")
@@ -123,8 +141,12 @@ class Store:
                 with suppress(duckdb.Error):
                     self._db.run("ROLLBACK")
                 raise
-            finally:
-                self._in_commit = False
+
+    def new_run(self) -> int:
+        """Count another writer: the number by which its commits and files are told from others'."""
+        with self._transaction("run"):
+            count_run(self._db)
+            return int(self._db.value("SELECT value FROM meta WHERE key = 'run'"))
 
     def retain(self, keep_ms: Mapping[str, int | None]) -> dict[str, int]:
         """Drop old days in one commit and let DuckDB use their space again.
@@ -145,8 +167,24 @@ class Store:
 
     def checkpoint(self) -> None:
         """Write the log into the file, so that the file alone is the store."""
-        with self._db.explained():
+        with self._turns.turn("checkpoint"), self._db.explained():
             self._db.run("CHECKPOINT store")
+
+    def snapshot(self, path: Path, *, force: bool = False) -> int:
+        """Copy the store, as of now, into a file for other tools; the last commit that is in it.
+
+        Args:
+            path: the copy.
+            force: also over a file that is there.
+
+        Raises:
+            StoreError: the file exists, or the disk refuses.
+        """
+        if path.exists() and not force:
+            raise StoreError(f"{path} exists; name another file, or replace it with --force")
+        staged, commit = stage(self._db)
+        hand_over(staged, path, force=force)
+        return commit
 
     # ---- reading ------------------------------------------------------------------------------
 
@@ -163,22 +201,17 @@ class Store:
             The result; times with a zone as Datetime[ms, UTC].
 
         Raises:
-            StoreError: not a single SELECT (or FROM, WITH, DESCRIBE, SUMMARIZE, SHOW, EXPLAIN), or
-                DuckDB refuses it; the message is DuckDB's own.
+            StoreError: not a single SELECT (or FROM, WITH, DESCRIBE, SUMMARIZE, SHOW, EXPLAIN), see
+                ``labeling.io.store.question``; or DuckDB refuses it, in its own words.
         """
+        self._db.check(sql)
         try:
-            statements = duckdb.extract_statements(sql)
-            if len(statements) != 1:
-                raise StoreError(f"one statement is expected, {len(statements)} were given")
-            if statements[0].type.name not in _READS:
-                raise StoreError(
-                    f"{statements[0].type.name} is refused: the store is only read here; "
-                    "write a SELECT"
-                )
             with self._db.explained():
                 return self._db.frame(sql)
         except duckdb.Error as error:
             raise StoreError(str(error)) from error
+        except pl.exceptions.PolarsError as error:
+            raise StoreError(f"a column's type has no place here, cast it: {error}") from error
 
     def current(self, table: RuleTable, keys: pl.DataFrame) -> pl.DataFrame:
         """See ``labeling.io.store.lookup.current``."""
@@ -229,6 +262,11 @@ def _prepare(db: Database, *, read_only: bool) -> None:
             "the program that made it, or make a new store from the archive's input"
         )
     if not read_only:
-        more = "CAST(CAST(value AS BIGINT) + 1 AS VARCHAR)"
-        db.run(f"UPDATE meta SET value = {more} WHERE key = 'run'")
+        count_run(db)
     db.run("COMMIT")
+
+
+def count_run(db: Database) -> None:
+    """Note that another writer has come."""
+    more = "CAST(CAST(value AS BIGINT) + 1 AS VARCHAR)"
+    db.run(f"UPDATE meta SET value = {more} WHERE key = 'run'")

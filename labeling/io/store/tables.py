@@ -167,9 +167,13 @@ RULES: Final = Table(
 )
 ACTIVE_VERSIONS: Final = Table(
     "active_versions",
-    "Which version a rule's views follow, where it is not the newest.",
-    (*RULE, COMMIT),
-)
+    "Which versions a rule's views show, where it is not the newest alone.",
+    (
+        *RULE,
+        Column("from_ts", TS, "the version is shown for anchors from here on, up to the next row's; null: from the beginning"),  # noqa: E501 - one text
+        COMMIT,
+    ),
+)  # fmt: skip
 HOURS: Final = Table(
     "hours",
     "What has been published of each hour of anchor time (UTC).",

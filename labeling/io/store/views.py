@@ -1,15 +1,20 @@
 """What people read of a rule: its current rows, and those of them that are final.
 
-Always holds: ``<rule>`` shows the current rows of one version, the newest unless
-``active_versions`` names another; ``<rule>_final`` shows those whose last point has been
-published: every row of a complete hour, and in other hours the rows whose window ended before
-``hours.through_ts``, or before the watermark of the stream that owns them. Money is shown in whole
-units as DOUBLE; the tables keep micro-units.
+Always holds: ``<rule>`` shows the current rows of one version for every anchor, the newest unless
+``active_versions`` names others, each from an hour on; ``<rule>_final`` shows those whose last
+point has been published: every row of a complete hour, and in other hours the rows whose window
+ended before ``hours.through_ts``, or before the watermark of the stream that owns them. Money is
+shown in whole units as DOUBLE; the tables keep micro-units.
 
-Not promised: that a rule with a calendar window shows final rows before their hour is complete.
+Not promised: that a rule with a calendar window shows final rows before their hour is complete; nor
+that versions shown side by side have the same columns: what one has not is null.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from labeling.errors import StoreError
 from labeling.io.store.database import Database
@@ -20,6 +25,7 @@ from labeling.model.table import ROW_KEY, RuleTable
 
 _RESERVED = {t.name for t in TABLES} | {"counts_total"}
 #: Views work on whole milliseconds: arithmetic on TIMESTAMPTZ itself needs the ICU extension.
+_NUMBERS = ("INTEGER", "BIGINT", "DOUBLE")
 _HOUR_JOIN = "epoch_ms(r.anchor_ts) // 3600000 = epoch_ms(h.hour) // 3600000"
 
 
@@ -75,27 +81,126 @@ def require(db: Database, rule: str, version: int) -> None:
         raise StoreError(f"rule {rule} has no version {version} in this store; it has {there}")
 
 
-def active_version(db: Database, rule: str) -> int | None:
-    """The version that a rule's views follow; None for a rule without a table."""
-    chosen = db.value("SELECT version FROM active_versions WHERE rule = ?", [rule])
-    newest = db.value("SELECT max(version) FROM rules WHERE rule = ?", [rule])
-    return int(chosen) if chosen is not None else newest
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A version that a rule's views show, for anchors of ``[from_ts, to_ts)``; None: no bound."""
+
+    version: int
+    from_ts: datetime | None
+    to_ts: datetime | None
+
+    @property
+    def condition(self) -> str:
+        """Which rows ``r`` are shown."""
+        parts = [
+            f"r.anchor_ts {sign} TIMESTAMPTZ '{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}+00:00'"
+            for sign, at in ((">=", self.from_ts), ("<", self.to_ts))
+            if at is not None
+        ]
+        return " AND ".join(parts) or "TRUE"
+
+
+def shown(db: Database, rule: str) -> list[Shown]:
+    """What a rule's views show, by time; nothing for a rule without a table."""
+    named = db.frame(
+        "SELECT version, from_ts FROM active_versions WHERE rule = ? ORDER BY from_ts NULLS FIRST",
+        [rule],
+    ).rows()
+    if not named:
+        newest = db.value("SELECT max(version) FROM rules WHERE rule = ?", [rule])
+        named = [] if newest is None else [(newest, None)]
+    ends = [*(start for _, start in named[1:]), None]
+    return [Shown(v, start, end) for (v, start), end in zip(named, ends, strict=True)]
+
+
+def activate(db: Database, rule: str, version: int, from_ts: datetime | None, commit: int) -> None:
+    """Let a rule's views show a version, whether or not a newer one exists.
+
+    Args:
+        db: in a transaction.
+        rule: its name.
+        version: which is to be shown.
+        from_ts: for anchors from this hour on; earlier ones keep the version that they have. Where
+            none was named and the version is the newest, that is the one before it. None: for all.
+        commit: the number of the transaction.
+
+    Raises:
+        StoreError: the rule has no such version here, or the versions' columns do not go together.
+    """
+    require(db, rule, version)
+    ranges = [*_before(db, rule, version, from_ts), (version, from_ts)]
+    ranges = [r for i, r in enumerate(ranges) if i == 0 or r[0] != ranges[i - 1][0]]
+    db.run("DELETE FROM active_versions WHERE rule = ?", [rule])
+    for number, start in ranges:
+        db.run("INSERT INTO active_versions VALUES (?, ?, ?, ?)", [rule, number, start, commit])
+    refresh(db, rule)
+
+
+def _before(
+    db: Database, rule: str, version: int, from_ts: datetime | None
+) -> list[tuple[int, datetime | None]]:
+    """The versions shown of anchors before a time."""
+    if from_ts is None:
+        return []
+    named = db.value("SELECT count(*) FROM active_versions WHERE rule = ?", [rule])
+    kept = [(s.version, s.from_ts) for s in shown(db, rule)]
+    if not named and kept == [(version, None)]:
+        # It is shown because it is the newest: what was shown before it came is meant.
+        older = db.value(
+            "SELECT max(version) FROM rules WHERE rule = ? AND version < ?", [rule, version]
+        )
+        return [(version if older is None else int(older), None)]
+    return [(v, start) for v, start in kept if start is None or start < from_ts]
 
 
 def refresh(db: Database, rule: str) -> None:
-    """Point a rule's views at its active version."""
-    version = active_version(db, rule)
-    money, window_ms = db.frame(
-        "SELECT money, window_ms FROM rules WHERE rule = ? AND version = ?", [rule, version]
-    ).row(0)
-    columns = db.frame(
-        "SELECT column_name FROM duckdb_columns() WHERE database_name = 'store' "
-        "AND table_name = ? ORDER BY column_index",
-        [f"{rule}_v{version}"],
-    )["column_name"]
-    shown = ", ".join(f'r."{c}" / 1e6 AS "{c}"' if c in money else f'r."{c}"' for c in columns)
-    db.run(f'CREATE OR REPLACE VIEW "{rule}" AS SELECT {shown} FROM "{rule}_v{version}" r')
+    """Point a rule's views at what they show.
+
+    Raises:
+        StoreError: columns of two versions do not go together.
+    """
+    parts = shown(db, rule)
+    _refuse_mixed(db, rule, [part.version for part in parts])
+    for name, select in ((rule, _current), (f"{rule}_final", _final)):
+        # The columns come in the order of the latest.
+        selects = [select(db, rule, part) for part in reversed(parts)]
+        db.run(f'CREATE OR REPLACE VIEW "{name}" AS {" UNION ALL BY NAME ".join(selects)}')
+
+
+def _refuse_mixed(db: Database, rule: str, versions: Sequence[int]) -> None:
+    """Refuse versions of which a column has types that DuckDB would turn into one another.
+
+    It would do so when the view is read, and fail there, or make text of truth values.
+    """
+    tables = sorted({f"{rule}_v{version}" for version in versions})
+    mixed = db.frame(
+        "SELECT column_name, string_agg(DISTINCT data_type, ', ' ORDER BY data_type) "
+        "FROM duckdb_columns() WHERE database_name = 'store' AND table_name IN (SELECT unnest(?)) "
+        "GROUP BY column_name HAVING count(DISTINCT data_type) > 1 "
+        f"AND NOT bool_and(data_type IN {_NUMBERS}) ORDER BY ALL",
+        [tables],
+    )
+    if mixed.height:
+        column, types = mixed.row(0)
+        raise StoreError(
+            f"rule {rule}: {', '.join(tables)} cannot be shown together, column {column} has the "
+            f"types {types}; show one version for all anchors, or give the column another name"
+        )
+
+
+def _current(db: Database, rule: str, part: Shown) -> str:
+    """The current rows of a version, money in whole units."""
+    columns = _columns(db, rule, part.version)
+    return f'SELECT {columns} FROM "{rule}_v{part.version}" r WHERE {part.condition}'
+
+
+def _final(db: Database, rule: str, part: Shown) -> str:
+    """Those whose last point has been published."""
+    version = part.version
     passed = "h.complete"
+    window_ms = db.value(
+        "SELECT window_ms FROM rules WHERE rule = ? AND version = ?", [rule, version]
+    )
     if window_ms is not None:
         passed += (
             f" OR epoch_ms(r.anchor_ts) + {window_ms} < epoch_ms(h.through_ts)"
@@ -104,8 +209,18 @@ def refresh(db: Database, rule: str) -> None:
             f" (SELECT coalesce(epoch_ms(since_ts), 0) FROM streams"
             f" WHERE rule = '{rule}' AND version = {version}))"
         )
-    db.run(
-        f'CREATE OR REPLACE VIEW "{rule}_final" AS SELECT {shown} FROM "{rule}_v{version}" r '
+    return (
+        f'SELECT {_columns(db, rule, version)} FROM "{rule}_v{version}" r '
         f"LEFT JOIN hours h ON h.rule = '{rule}' AND h.version = {version} AND {_HOUR_JOIN} "
-        f"WHERE {passed}"
+        f"WHERE ({passed}) AND {part.condition}"
     )
+
+
+def _columns(db: Database, rule: str, version: int) -> str:
+    money = db.value("SELECT money FROM rules WHERE rule = ? AND version = ?", [rule, version])
+    columns = db.frame(
+        "SELECT column_name FROM duckdb_columns() WHERE database_name = 'store' "
+        "AND table_name = ? ORDER BY column_index",
+        [f"{rule}_v{version}"],
+    )["column_name"]
+    return ", ".join(f'r."{c}" / 1e6 AS "{c}"' if c in money else f'r."{c}"' for c in columns)

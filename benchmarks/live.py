@@ -1,0 +1,211 @@
+"""The live flow: a backlog worked off, a steady rate beside a producer, a restart after kill -9.
+
+Always holds: broker, producer, flow and store are on the same machine; the flow is ``labeling run``
+as anybody would start it; events are the simulator's JSON through the shipped note labels (a point
+after one minute, a window of 30).
+
+Not promised: a log that passes as fast as its clock: event time runs as fast as records are read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from benchmarks import commands, data, measure, per_event, topic
+from labeling.errors import LabelingError
+from labeling.io.remote import RemoteStore, open_store
+from labeling.testing.simulator import Disturbance, World, write_log
+from tests.kafka_broker import Broker
+
+SMALL: Final = {"events": 30_000, "hours": 0.5, "rate": 5_000.0, "seconds": 4, "plain": 5_000}
+TOPIC: Final = "events"
+
+
+def run(
+    *,
+    events: int = 2_000_000,
+    hours: float = 2.0,
+    seed: int = 1,
+    partitions: int = 4,
+    rate: float = 58_000.0,
+    seconds: int = 30,
+    repeat: int = 1,
+    plain: int = 200_000,
+) -> dict[str, Any]:
+    """Measure the live flow.
+
+    Args:
+        events: of the log.
+        hours: that it spans.
+        seed: of the log.
+        partitions: of the topic.
+        rate: of the producer beside the flow, records a second.
+        seconds: for which it produces.
+        repeat: how many times the backlog is worked off; the median counts.
+        plain: records of the log that the plain per-event operator reads; 0: leave it out.
+    """
+    with data.folder("") as root, _broker() as broker:
+        log = root / "log.jsonl"
+        _write(log, events, hours, seed)
+        broker.create_topic(TOPIC, partitions)
+        topic.fill(broker.bootstrap, TOPIC, log, partitions)
+        ran = []
+        for number in range(repeat):
+            folder = _project(root / f"backlog{number}", broker.bootstrap, TOPIC)
+            ran.append(commands.labeling(["run", "--until-caught-up"], folder))
+            measure.say(ran[-1].output)
+        middle = sorted(ran, key=lambda r: r.seconds)[len(ran) // 2]
+        told: dict[str, Any] = {
+            "bytes_per_event": round(log.stat().st_size / events),
+            "backlog": middle.told(events),
+        }
+        if plain:
+            broker.create_topic("plain", partitions)
+            topic.fill(broker.bootstrap, "plain", _head(log, plain), partitions)
+            told["per_event"] = per_event.measured(broker.bootstrap, "plain")
+            told["ratio_to_per_event"] = round(
+                told["backlog"]["events_per_second"] / told["per_event"]["events_per_second"], 2
+            )
+        told["steady"] = _steady(root, broker, partitions, rate, seconds, seed)
+        told["restart"] = _restart(root, broker, log, partitions)
+    return told
+
+
+@contextmanager
+def _broker() -> Iterator[Broker]:
+    one = Broker()
+    try:
+        one.start()
+        yield one
+    finally:
+        one.close()
+
+
+def _write(log: Path, events: int, hours: float, seed: int) -> None:
+    write_log(
+        World(), log, events=events, hours=hours, seed=seed, start=data.START, form="jsonl",
+        disturbance=Disturbance(disorder_ms=30_000),
+    )  # fmt: skip
+
+
+def _project(folder: Path, bootstrap: str, name: str) -> Path:
+    """A configuration of one topic, with the shipped note labels."""
+    folder.mkdir(parents=True)
+    data.project(folder, form="jsonl")
+    config = folder / "labeling.toml"
+    text = config.read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith("files")]
+    at = lines.index("[[source]]")
+    lines[at:at] = ["[cluster.main]", f'bootstrap = "{bootstrap}"', "", "[live]"]
+    lines[at + 4 : at + 4] = ['endpoint = "127.0.0.1:0"', ""]
+    at = lines.index("[[source]]")
+    lines.insert(at + 1, f'topics = ["{name}"]')
+    config.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+@contextmanager
+def _flow(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A flow that runs until the block ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "labeling.cli.main", "run"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(commands.ROOT)},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(120)
+
+
+def _status(folder: Path) -> dict[str, Any] | None:
+    """What a running flow tells of itself; None while it starts."""
+    path = folder / "store.duckdb"
+    if not path.with_name(path.name + ".live").exists():
+        return None
+    try:
+        with open_store(path, read_only=True) as store:
+            return store.status() if isinstance(store, RemoteStore) else None
+    except LabelingError:  # it starts or ends at this moment
+        return None
+
+
+def _lag(status: dict[str, Any]) -> int:
+    return sum(p["lag"] or 0 for p in status["partitions"])
+
+
+def _steady(
+    root: Path, broker: Broker, partitions: int, rate: float, seconds: int, seed: int
+) -> dict[str, Any]:
+    """Lag and freshness beside a producer."""
+    log = root / "steady.jsonl"
+    _write(log, round(rate * seconds), rate * seconds / 1_000_000, seed + 1)
+    broker.create_topic("steady", partitions)
+    folder = _project(root / "steady", broker.bootstrap, "steady")
+    lags: list[int] = []
+    with _flow(folder):
+        while _status(folder) is None:
+            time.sleep(0.2)
+        producer = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.topic", broker.bootstrap, "steady", str(log),
+             "--partitions", str(partitions), "--rate", str(rate)],
+            cwd=commands.ROOT,
+            stdout=subprocess.PIPE,
+        )  # fmt: skip
+        while producer.poll() is None:
+            time.sleep(1)
+            if status := _status(folder):
+                lags.append(_lag(status))
+        took = json.loads(producer.stdout.read())["seconds"] if producer.stdout else 0.0
+        last = _status(folder) or {}
+    half = lags[len(lags) // 2 :]
+    return {
+        "produced_per_second": round(rate * seconds / took),
+        "lag_median_records": round(median(half)) if half else None,
+        "lag_last_records": lags[-1] if lags else None,
+        "freshness_s": last.get("freshness_s"),
+        "held_events": last.get("held", {}).get("events"),
+        "bytes_per_held_event": _each(last),
+    }
+
+
+def _each(status: dict[str, Any]) -> float | None:
+    held = status.get("held", {})
+    return round(held["bytes"] / held["events"], 1) if held.get("events") else None
+
+
+def _restart(root: Path, broker: Broker, log: Path, partitions: int) -> dict[str, Any]:
+    """From the start after a kill -9 to the first commit and to no lag, the state full."""
+    folder = root / "backlog0"
+    with _flow(folder) as flow:
+        while _status(folder) is None:
+            time.sleep(0.1)
+        flow.kill()
+        flow.wait(30)
+    began = time.perf_counter()
+    with _flow(folder):
+        topic.fill(broker.bootstrap, TOPIC, _head(log, 1_000), partitions)
+        while not (status := _status(folder)) or not status["commits"] or _lag(status):
+            time.sleep(0.05)
+        took = time.perf_counter() - began
+    return {"seconds": round(took, 2), "held_events": status["held"]["events"]}
+
+
+def _head(log: Path, lines: int) -> Path:
+    """The first lines of a log, in a file beside it."""
+    head = log.with_name("head.jsonl")
+    with log.open("rb") as whole, head.open("wb") as some:
+        some.writelines(line for line, _ in zip(whole, range(lines), strict=False))
+    return head

@@ -1,0 +1,188 @@
+"""One process of a flow, put together and run.
+
+Always holds: process 0 opens the store, notes the run, serves the endpoint, and commits; the others
+learn from it where to begin. Whatever ends the flow, clients are closed and what was sent to topics
+is noted where that can still be done.
+
+Not promised: that the processes are those of one flow. The writer refuses results of another run.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from labeling.config.settings import Config
+from labeling.errors import StoreError
+from labeling.flow import Flow
+from labeling.io.archive import Archive
+from labeling.io.endpoint import Endpoint, Limits
+from labeling.io.endpoint.server import Pages
+from labeling.io.importing import remove_orphans
+from labeling.io.remote import RemoteStore, open_store
+from labeling.io.remote.live import read_live
+from labeling.io.store import Store
+from labeling.live.archiver import Archiver
+from labeling.live.board import Board
+from labeling.live.feed import Feed
+from labeling.live.gather import Gather
+from labeling.live.items import Bundle
+from labeling.live.outbox import Outbox
+from labeling.live.patience import Patience
+from labeling.live.resume import Resume, follow, open_shard, resume
+from labeling.live.wiring import open_feeds, open_outbox
+from labeling.live.writer import Writer
+from labeling.model.rule import LabelRule
+
+_LOG: Final = logging.getLogger("labeling")
+_FLUSH_S: Final = 30.0
+#: How long the other processes wait for the one that holds the store.
+_WAIT_S: Final = 120.0
+
+
+@dataclass
+class Running:
+    """A process of a flow.
+
+    Args:
+        config: the configuration.
+        rules: what is evaluated.
+        stop: set to end after the round at hand.
+        process: the number of this one.
+        addresses: of all processes; none: this is the only one.
+    """
+
+    config: Config
+    rules: Sequence[LabelRule]
+    stop: threading.Event
+    process: int = 0
+    addresses: Sequence[str] = ()
+    board: Board = field(default_factory=Board)
+
+    def run(self, *, until_caught_up: bool, restart: Sequence[str] = ()) -> Iterator[str]:
+        """Run until the end; what there is to say then, line by line.
+
+        Args:
+            until_caught_up: end once the topics are read to their ends of now.
+            restart: topics whose positions are forgotten first.
+
+        Raises:
+            LabelingError: the flow stopped; the message names the fix.
+        """
+        with ExitStack() as stack:
+            if self.process == 0:
+                store = stack.enter_context(Store.open(self.config.store))
+                yield from self._hold(stack, store, restart, until_caught_up=until_caught_up)
+            else:
+                self._follow(stack, until_caught_up=until_caught_up)
+
+    def _hold(
+        self, stack: ExitStack, store: Store, restart: Sequence[str], *, until_caught_up: bool
+    ) -> Iterator[str]:
+        """Run the process that holds the store."""
+        for topic in restart:
+            with store.commit(f"topic {topic} starts anew") as commit:
+                commit.forget_positions(topic)
+        remove_orphans(store, self._archive)
+        begin = resume(store, self.config, self.rules)
+        outbox = open_outbox(self.config, store)
+        stack.callback(outbox.close)
+        if sent := outbox.recover():
+            _LOG.info("%d records are sent to topics again", sent)
+        writer = Writer(
+            store,
+            self.rules,
+            begin,
+            outbox,
+            changes_topic=self.config.live.changes_topic,
+            rejects_topic=self.config.live.rejects_topic,
+        )
+        live = self.config.live
+        pages = Pages(self.board.health, self.board.status, self.board.registry)
+        limits = Limits(timeout_ms=live.query_timeout_ms, rows=live.query_rows)
+        endpoint = Endpoint(store, live.endpoint, limits=limits, pages=pages)
+        stack.enter_context(endpoint)
+        _LOG.info("run %d of %s; SQL and metrics at %s", begin.run, store.path, endpoint.address)
+        self._stream(begin, _Commits(writer, outbox, self.board), until_caught_up=until_caught_up)
+        outbox.flush(_FLUSH_S)
+        for rule in self.rules:
+            yield writer.said(rule)
+
+    def _follow(self, stack: ExitStack, *, until_caught_up: bool) -> None:
+        """Run another process, which begins where the one with the store says."""
+        store, run = self._holder(stack)
+        begin = follow(store, self.config, self.rules, run)
+        self._stream(begin, None, until_caught_up=until_caught_up)
+
+    def _holder(self, stack: ExitStack) -> tuple[RemoteStore, int]:
+        """The store of the process that holds it, once it answers.
+
+        Raises:
+            StoreError: it does not.
+        """
+        deadline = time.monotonic() + _WAIT_S
+        while time.monotonic() < deadline and not self.stop.wait(0.2):
+            live = read_live(self.config.store)
+            if live is None:
+                continue
+            store = open_store(self.config.store, read_only=True)
+            stack.enter_context(store)
+            if isinstance(store, RemoteStore):
+                return store, live.run
+        raise StoreError(
+            f"nobody serves {self.config.store}: start process 0 of the flow, on a machine that "
+            "shares this folder"
+        )
+
+    def _stream(self, begin: Resume, commits: _Commits | None, *, until_caught_up: bool) -> None:
+        feeds = self._feeds(begin)
+        self.board.feeds = feeds
+        ends = {f.source.name: f.reader.end_offsets() for f in feeds} if until_caught_up else None
+        Flow(
+            gather=Gather(feeds, self.config.live, time.monotonic, ends=ends),
+            shards=begin.shards,
+            open_shard=lambda n: open_shard(n, begin, self._archive, self.config, self.rules),
+            archiver=Archiver(self._archive, begin, self.process),
+            commit=commits,
+            stopping=self.stop.is_set,
+            patience=Patience(self.stop.wait, self._told),
+        ).run(self.addresses, self.process)
+
+    def _feeds(self, begin: Resume) -> list[Feed]:
+        return open_feeds(
+            self.config,
+            begin,
+            process=self.process,
+            processes=max(1, len(self.addresses)),
+            clock=time.monotonic,
+            now=lambda: datetime.now(UTC),
+        )
+
+    def _told(self, waiting: str | None) -> None:
+        self.board.waiting = waiting
+
+    @property
+    def _archive(self) -> Archive:
+        return Archive(self.config.archive, self.config.columns)
+
+
+@dataclass
+class _Commits:
+    """Commits, and what they tell the board."""
+
+    writer: Writer
+    outbox: Outbox
+    board: Board
+
+    def __call__(self, bundles: Sequence[Bundle]) -> None:
+        began = time.monotonic()
+        done = self.writer.commit(bundles)
+        results = [r for bundle in bundles for r in bundle.results]
+        took = time.monotonic() - began
+        self.board.committed(results, done.number, done.kinds(), took, round(time.time() * 1000))

@@ -1,0 +1,82 @@
+"""All sources of a process, gathered into batches of a bounded size.
+
+Always holds: a round of batches ends at ``batch_events`` records or after ``batch`` of waiting,
+whatever comes first; a partition that is read further ahead of the slowest than ``max_lead`` is
+paused until the others have come up.
+
+Not promised: that sources of one process know how slow another's are, beyond what ``floor`` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from labeling.config.live import LiveConfig
+from labeling.io.kafka import PartitionId
+from labeling.live.feed import Feed
+from labeling.live.items import Batch
+
+#: One poll of a source waits no longer than this, so that none waits for another.
+_POLL_S = 0.05
+
+
+@dataclass
+class Gather:
+    """The feeds of one process.
+
+    Args:
+        feeds: one for each source.
+        live: sizes and times.
+        clock: seconds.
+        floor: the lowest mark that other processes know of, epoch ms; None: nothing is known.
+        ends: where reading stops, by source and partition; None: it goes on.
+    """
+
+    feeds: Sequence[Feed]
+    live: LiveConfig
+    clock: Callable[[], float]
+    floor: Callable[[], int | None] = lambda: None
+    ends: Mapping[str, Mapping[PartitionId, int]] | None = None
+
+    def next(self) -> list[Batch]:
+        """The next batches; those of the round before are in the store by now."""
+        for feed in self.feeds:
+            feed.tell_group()
+        self._pace()
+        deadline = self.clock() + self.live.batch_ms / 1000
+        batches: list[Batch] = []
+        records = 0
+        while True:
+            for feed in self.feeds:
+                room = self.live.batch_events - records
+                if room > 0:
+                    found = feed.poll(room, _POLL_S if not records else 0.0)
+                    batches += found
+                    records += sum(b.offsets.len() for b in found)
+            if records >= self.live.batch_events or self.clock() >= deadline or self.done:
+                return batches
+
+    @property
+    def done(self) -> bool:
+        """Whether everything up to the given ends has been read."""
+        if self.ends is None:
+            return False
+        return all(
+            (at := feed.progress.get(partition)) is not None and at.next_offset >= end
+            for feed in self.feeds
+            for partition, end in self.ends[feed.source.name].items()
+        )
+
+    def close(self) -> None:
+        """Let go of the clusters."""
+        for feed in self.feeds:
+            feed.reader.close()
+
+    def _pace(self) -> None:
+        marks = [m for feed in self.feeds if (m := feed.lowest_mark()) is not None]
+        if (floor := self.floor()) is not None:
+            marks.append(floor)
+        if marks:
+            for feed in self.feeds:
+                feed.pace(min(marks) + self.live.max_lead_ms)
