@@ -1,62 +1,27 @@
 """What a replay will read and publish, decided before it starts.
 
 Always holds: a plan is a function of what the store says and of the range; every hour of the range
-is in exactly one of its lists; a block reads no more than the memory allows, as far as file sizes
-tell.
+is in exactly one of its lists.
 
-Not promised: how many events of the hours around the range lie within reach. They are estimated
-by their share of the hour.
+Not promised: that it stays so while a stream runs beside it. What is the stream's when the plan
+is made is left out, what has become so since is refused by the writer.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from itertools import accumulate, pairwise
-from typing import Final
+from datetime import UTC, datetime
 
+from backfill.blocks import HOUR, Block, FilesByTime, blocks_of, reach
 from labeling.engine.watermark import FOREVER, NEVER
 from labeling.errors import DataError
-from labeling.io.archive import ArchiveFile
 from labeling.io.store import Store
+from labeling.io.store.ownership import REPLAY, Streams, owned_text, streams_of
 from labeling.model.rule import LabelRule
 from labeling.model.table import RuleTable, table_of
 
-HOUR: Final = timedelta(hours=1)
-#: Peak memory of evaluating one event with the rows made of it, measured (benchmarks/replay.py).
-EVENT_BYTES: Final = 1_500
-
-
-@dataclass(frozen=True)
-class Block:
-    """Neighbouring hours, read and evaluated at once for each of ``buckets`` parts of the users.
-
-    ``read_from`` and ``read_to`` (exclusive) are the range with the rule's reach around it.
-    """
-
-    hours: tuple[datetime, ...]
-    read_from: datetime
-    read_to: datetime
-    files: tuple[ArchiveFile, ...]
-    events: int
-    buckets: int
-
-    @property
-    def from_ts(self) -> datetime:
-        """Start of the first hour."""
-        return self.hours[0]
-
-    @property
-    def to_ts(self) -> datetime:
-        """End of the last hour, exclusive."""
-        return self.hours[-1] + HOUR
-
-    @property
-    def bytes(self) -> int:
-        """Estimated peak memory of one part."""
-        return self.events * EVENT_BYTES // self.buckets
+__all__ = ["HOUR", "Plan", "hours_of", "is_complete", "mark_of", "plan", "rule_mark"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +29,8 @@ class Plan:
     """What will be done for one rule.
 
     ``done``: hours published already from all that is archived. ``waiting``: hours that are not
-    complete, which only ``immature`` publishes.
+    complete, which only ``immature`` publishes. ``owned``: hours that are the stream's, which
+    ``owned_text`` explains.
     """
 
     rule: LabelRule
@@ -73,6 +39,8 @@ class Plan:
     blocks: tuple[Block, ...]
     done: tuple[datetime, ...]
     waiting: tuple[datetime, ...]
+    owned: tuple[datetime, ...] = ()
+    owned_text: str = ""
 
     @property
     def files(self) -> int:
@@ -112,21 +80,46 @@ def hours_of(from_ts: datetime, to_ts: datetime) -> tuple[datetime, ...]:
     return tuple(from_ts + i * HOUR for i in range(count))
 
 
-def mark_of(ends: Mapping[str, datetime | None], sources: Iterable[str]) -> int:
-    """``F`` of every rule over an archive that no stream feeds: the lowest declared end, epoch ms.
+def mark_of(
+    ends: Mapping[str, datetime | None], sources: Iterable[str], all_ms: int = FOREVER
+) -> int:
+    """``F`` of every rule as far as imports declare it: the lowest declared end, epoch ms.
 
     Every source counts as one that can feed a rule.
 
     Args:
         ends: source to its declared end, None for all there is.
         sources: those that the configuration names: one without an end has not been read.
+        all_ms: what "all there is" reaches to, epoch ms.
     """
-    marks = [FOREVER if end is None else _ms(end) for end in ends.values()]
+    marks = [all_ms if end is None else _ms(end) for end in ends.values()]
     marks += [NEVER for source in sources if source not in ends]
     return min(marks, default=NEVER)
 
 
-def plan(
+def rule_mark(
+    store: Store, rule: LabelRule, streams: Streams, sources: Sequence[str], live: Collection[str]
+) -> int:
+    """``F`` of a rule: what the stream has passed, or imports have declared, epoch ms.
+
+    Where a stream began, an import that declared to be all there is ends there: more was to come.
+
+    Args:
+        store: open.
+        rule: whose.
+        streams: of the store.
+        sources: names of the configured sources.
+        live: those of them that have topics and no files: no import is to be waited for once a
+            stream has read them.
+    """
+    since = streams.since_ms
+    if since is None:
+        return mark_of(store.source_ends(), sources)
+    fed = [s for s in sources if s not in live]
+    return max(streams.mark_of(rule.key), mark_of(store.source_ends(), fed, since))
+
+
+def plan(  # noqa: PLR0913 - the options of a command
     store: Store,
     rule: LabelRule,
     from_ts: datetime,
@@ -134,6 +127,7 @@ def plan(
     *,
     sources: Sequence[str],
     memory_bytes: int,
+    live: Collection[str] = (),
     immature: bool = False,
     force: bool = False,
 ) -> Plan:
@@ -144,35 +138,39 @@ def plan(
         rule: what to evaluate.
         from_ts: first hour.
         to_ts: end, exclusive.
-        sources: names of the configured sources, all of which must have been imported to their end.
+        sources: names of the configured sources: all must have been imported to their end, or
+            read by a stream.
         memory_bytes: what one part of a block may need.
+        live: those sources that only a stream can read.
         immature: also hours that are not complete, as far as their points have passed.
         force: also hours that are published from all that is archived.
 
     Raises:
         DataError: the range is empty or not of full hours.
     """
-    mark = mark_of(store.source_ends(), sources)
-    back, ahead = _reach(rule)
-    files = _Files(store.files(from_ts - back, to_ts + ahead))
+    streams = streams_of(store.query)
+    stream = streams.by_rule.get(rule.key)
+    mark = rule_mark(store, rule, streams, sources, live)
+    back, ahead = reach(rule)
+    files = FilesByTime(store.files(from_ts - back, to_ts + ahead))
     table = table_of(rule)
     known = {row["hour"]: row for row in store.hours(table).iter_rows(named=True)}
-    todo, done, waiting = [], [], []
+    todo, done, waiting, owned = [], [], [], []
     for hour in hours_of(from_ts, to_ts):
-        complete = is_complete(rule, hour, mark)
         newest = max(
             (f.max_archived for f in files.near(hour - back, hour + HOUR + ahead)), default=0
         )
-        before = known.get(hour)
-        fresh = before is not None and before["complete"] and before["archive_commit"] >= newest
-        if fresh and not force:
+        if _is_fresh(known.get(hour), newest) and not force:
             done.append(hour)
-        elif complete or immature:
+        elif stream is not None and stream.owns(hour):
+            owned.append(hour)
+        elif is_complete(rule, hour, mark) or immature:
             todo.append(hour)
         else:
             waiting.append(hour)
-    blocks = tuple(_blocks(todo, files, (back, ahead), memory_bytes // EVENT_BYTES))
-    return Plan(rule, table, mark, blocks, tuple(done), tuple(waiting))
+    blocks = tuple(blocks_of(rule, todo, files, memory_bytes))
+    text = "" if stream is None or not owned else owned_text(rule.key, stream, owned)
+    return Plan(rule, table, mark, blocks, tuple(done), tuple(waiting), tuple(owned), text)
 
 
 def is_complete(rule: LabelRule, hour: datetime, mark: int) -> bool:
@@ -180,88 +178,12 @@ def is_complete(rule: LabelRule, hour: datetime, mark: int) -> bool:
     return mark > _ms(hour + HOUR) + rule.bound.longest_ms
 
 
-def _reach(rule: LabelRule) -> tuple[timedelta, timedelta]:
-    """How far around its anchors a rule reads: back and ahead."""
-    ahead = timedelta(milliseconds=rule.bound.longest_ms + 1)
-    return timedelta(milliseconds=rule.repeat_ms), ahead
-
-
-class _Files:
-    """Files by time, so that those near some hours are found without a look at all."""
-
-    def __init__(self, files: Sequence[ArchiveFile]) -> None:
-        self._files = sorted(files, key=lambda f: (f.min_ts, f.max_ts, f.name))
-        self._starts = [f.min_ts for f in self._files]
-        #: The highest ``max_ts`` up to each file: it never falls.
-        self._ends = list(accumulate((f.max_ts for f in self._files), max))
-
-    def near(self, from_ts: datetime, to_ts: datetime) -> list[ArchiveFile]:
-        """Those that can hold an event of ``[from_ts, to_ts)``, by their first event's time."""
-        first = bisect_left(self._ends, from_ts)
-        last = bisect_left(self._starts, to_ts)
-        return [f for f in self._files[first:last] if f.touches(from_ts, to_ts, None)]
-
-
-def _blocks(
-    hours: Sequence[datetime],
-    files: _Files,
-    reach: tuple[timedelta, timedelta],
-    limit: int,
-) -> Iterator[Block]:
-    """Neighbouring hours together while they fit; an hour that does not is cut by users."""
-    for run in _runs(hours):
-        done = 0
-        while done < len(run):
-            block = _longest(run[done:], files, reach, limit)
-            yield block
-            done += len(block.hours)
-
-
-def _runs(hours: Sequence[datetime]) -> Iterator[Sequence[datetime]]:
-    """The hours, cut where one does not follow the one before."""
-    cuts = [i for i in range(1, len(hours)) if hours[i] != hours[i - 1] + HOUR]
-    for low, high in pairwise((0, *cuts, len(hours))):
-        yield hours[low:high]
-
-
-def _longest(
-    run: Sequence[datetime],
-    files: _Files,
-    reach: tuple[timedelta, timedelta],
-    limit: int,
-) -> Block:
-    """The first hour of a run, with as many of the next as fit beside it.
-
-    More hours are never fewer events: the step doubles until they do not fit, then halves.
-    """
-    block, step, growing = _block(run[:1], files, reach, limit), 1, True
-    while step and block.buckets == 1:
-        count = len(block.hours) + step
-        longer = _block(run[:count], files, reach, limit) if count <= len(run) else None
-        if longer is not None and longer.buckets == 1:
-            block, step = longer, step * 2 if growing else step // 2
-        else:
-            step, growing = step // 2, False
-    return block
-
-
-def _block(
-    hours: Sequence[datetime],
-    files: _Files,
-    reach: tuple[timedelta, timedelta],
-    limit: int,
-) -> Block:
-    low, high = hours[0] - reach[0], hours[-1] + HOUR + reach[1]
-    near = files.near(low, high)
-    events = sum(round(f.rows * _share(f, low, high)) for f in near)
-    return Block(tuple(hours), low, high, tuple(near), events, max(1, -(-events // max(1, limit))))
-
-
-def _share(file: ArchiveFile, low: datetime, high: datetime) -> float:
-    """The part of a file's time span that lies in the range."""
-    span = (file.max_ts - file.min_ts).total_seconds()
-    inside = (min(file.max_ts, high) - max(file.min_ts, low)).total_seconds()
-    return 1.0 if span <= 0 else max(0.0, min(1.0, inside / span))
+def _is_fresh(before: Mapping[str, object] | None, newest: int) -> bool:
+    """Whether an hour was replayed from all that is archived; the stream left out what was late."""
+    if before is None or before["published_by"] != REPLAY or not before["complete"]:
+        return False
+    read = before["archive_commit"]
+    return isinstance(read, int) and read >= newest
 
 
 def _ms(at: datetime) -> int:

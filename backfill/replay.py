@@ -12,20 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
-import polars as pl
-
-from backfill.plan import Block, Plan
-from backfill.publish import HourDone, HoursWriter, Part
-from labeling.engine.evaluate import labels_at
-from labeling.engine.points import points
-from labeling.engine.watermark import FOREVER, NEVER
+from backfill.blocks import Block
+from backfill.evaluating import Part, evaluated
+from backfill.plan import Plan
+from backfill.publish import HourDone, HoursWriter
+from backfill.reading import read
 from labeling.io.archive import Archive, user_bucket
 from labeling.io.store import Store
-from labeling.model.event import IDENTITY, TS
-from labeling.model.rule import LabelRule
 
-#: The order in which events were archived: of one identity the first counts.
-_ARRIVED: Final = ("archived", "source", "topic", "partition", "offset", "index")
 #: Hours share a transaction up to so many rows at points: small ones would cost one each.
 _SHARE_ROWS: Final = 500_000
 
@@ -50,7 +44,8 @@ def replay(
 
     Raises:
         DataError: a file is missing or damaged; hours yielded before stay published.
-        StoreError: the store cannot be written, or the disk is full; likewise.
+        StoreError: the store cannot be written, the disk is full, or an hour has become the
+            stream's; likewise.
     """
     for block in plan.blocks:
         if block.buckets > 1:
@@ -61,8 +56,8 @@ def replay(
             with store.commit(_what(plan, hours)) as commit:
                 writer = HoursWriter(store, commit, plan, hours)
                 writer.write(part, None)
-                done = writer.finish(block)
-            yield from done
+                writer.finish(block)
+            yield from writer.done()
 
 
 def _publish_parts(
@@ -74,7 +69,8 @@ def _publish_parts(
         for bucket in range(block.buckets):
             part = _evaluated(archive, plan, block, bucket, progress)
             writer.write(part, user_bucket(bucket, block.buckets))
-        return writer.finish(block)
+        writer.finish(block)
+    return writer.done()
 
 
 def _what(plan: Plan, hours: Sequence[datetime]) -> str:
@@ -86,35 +82,7 @@ def _evaluated(
     archive: Archive, plan: Plan, block: Block, bucket: int, progress: Callable[[int], None]
 ) -> Part:
     """One part of a block, evaluated at every passed point of its anchors."""
-    events = _events(archive, plan.rule, block, bucket)
-    mark = pl.lit(max(NEVER, min(plan.mark, FOREVER)), dtype=pl.Int64).cast(TS)
-    asked = points(plan.rule, events).filter(
-        pl.col("event_ts").is_between(block.from_ts, block.to_ts, closed="left"),
-        pl.col("point_ts") < mark,
-    )
-    labels = labels_at(plan.rule, events, asked).with_columns(
-        hour=asked["event_ts"].dt.truncate("1h")
-    )
+    events = read(archive, plan.rule, block, bucket).events()
+    part = evaluated(plan.rule, events, block, plan.mark)
     progress(events.height)
-    return Part(plan.rule, events, labels)
-
-
-def _events(archive: Archive, rule: LabelRule, block: Block, bucket: int) -> pl.DataFrame:
-    """The events of a part, each identity once.
-
-    Events too late for the stream were archived without a look for repeats.
-    """
-    users = None if block.buckets == 1 else user_bucket(bucket, block.buckets)
-
-    def scan(*columns: str) -> pl.LazyFrame:
-        return archive.scan(
-            block.files, columns, from_ts=block.read_from, to_ts=block.read_to, user_keys=users
-        )
-
-    columns = sorted(rule.event_columns)
-    with archive.damage_explained(block.files):
-        late = scan("arrival").filter(pl.col("arrival") == "too_late").head(1).collect().height
-        if not late:
-            return scan(*columns).collect()
-        events = scan(*dict.fromkeys((*columns, *_ARRIVED))).collect()
-    return events.sort(_ARRIVED).unique(IDENTITY, keep="first", maintain_order=True).select(columns)
+    return part

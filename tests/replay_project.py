@@ -50,7 +50,7 @@ class ReplayProject(Project):
 
     def replay(self, *args: str, from_: str = "2026-11-20T10", to: str = "2026-11-20T12") -> Result:
         """Run ``labeling replay``."""
-        with _same_modules():
+        with same_modules():
             return self.command("replay", "--from", from_, "--to", to, *args)
 
     def rows(self) -> pl.DataFrame:
@@ -65,7 +65,7 @@ class ReplayProject(Project):
 
 
 @contextmanager
-def _same_modules() -> Iterator[None]:
+def same_modules() -> Iterator[None]:
     """Keep ``tests`` importable by the name that pytest gave it, whatever a command imports."""
     path, modules = list(sys.path), dict(sys.modules)
     try:

@@ -3,7 +3,8 @@
 Always holds: each hour is published whole or not at all; run again after an interruption it goes on
 with the hours that are missing, and where nothing is missing it says so and changes nothing.
 
-Not promised: hours that are not complete. They are named, and left out unless ``--immature``.
+Not promised: hours that are not complete. They are named, and left out unless ``--immature``. Nor
+hours that a stream owns: those are named and left out always.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from backfill.plan import Plan
     from backfill.publish import HourDone
+    from labeling.config import Config
     from labeling.model.rule import LabelRule
 
 
@@ -52,12 +54,12 @@ def command(
     from backfill.replay import replay
     from labeling.config import find_config, load_config, load_rules
     from labeling.io.archive import Archive
-    from labeling.io.store import Store
+    from labeling.io.remote import open_store
 
     config = load_config(path or find_config())
-    rules = _chosen(load_rules(config), names)
+    rules = chosen(load_rules(config), names)
     archive = Archive(config.archive, config.columns)
-    with Store.open(config.store, read_only=dry_run) as store:
+    with open_store(config.store, read_only=dry_run) as store:
         plans = [
             plan(
                 store,
@@ -65,6 +67,7 @@ def command(
                 parse_hour(from_),
                 parse_hour(to),
                 sources=[s.name for s in config.sources],
+                live=topics_only(config),
                 memory_bytes=config.memory_bytes,
                 immature=immature,
                 force=force,
@@ -81,11 +84,16 @@ def command(
                 hours = list(replay(store, archive, each, progress=progress))
             _print_done(each, hours, time.monotonic() - started)
         store.retain(config.retention)
-    if any(each.waiting for each in plans):
-        raise DataError(_waiting(plans))
+    if any(each.waiting or each.owned for each in plans):
+        raise DataError(left_out(plans))
 
 
-def _chosen(rules: Sequence[LabelRule], names: Sequence[str]) -> list[LabelRule]:
+def topics_only(config: Config) -> list[str]:
+    """The sources that only a stream can read."""
+    return [s.name for s in config.sources if s.topics and not s.files]
+
+
+def chosen(rules: Sequence[LabelRule], names: Sequence[str]) -> list[LabelRule]:
     """The rules of those names; all without names.
 
     Raises:
@@ -103,8 +111,8 @@ def _print_plan(plan: Plan) -> None:
     """What a dry run says of one rule."""
     click.echo(
         f"{plan.rule.key}: {plan.hours} hours to publish, {len(plan.done)} up to date, "
-        f"{len(plan.waiting)} not complete; {plan.files} files, {plan.file_bytes / 1e6:,.1f} MB, "
-        f"about {plan.events:,} events"
+        f"{len(plan.waiting)} not complete, {len(plan.owned)} of the stream; {plan.files} files, "
+        f"{plan.file_bytes / 1e6:,.1f} MB, about {plan.events:,} events"
     )
     for block in plan.blocks:
         parts = f", {block.buckets} parts by user" if block.buckets > 1 else ""
@@ -117,33 +125,43 @@ def _print_plan(plan: Plan) -> None:
 
 def _print_done(plan: Plan, hours: Sequence[HourDone], seconds: float) -> None:
     """The summary of one rule."""
+    if not hours:
+        click.echo(f"{plan.rule.key}: nothing to publish, {len(plan.done)} hours up to date")
+        return
+    click.echo(f"{plan.rule.key}: {published(plan, hours)} in {seconds:.1f} s")
+
+
+def published(plan: Plan, hours: Sequence[HourDone]) -> str:
+    """What a replay did."""
     rows = sum(h.rows for h in hours)
     new, changed, gone = (
         sum(getattr(h, n) for h in hours) for n in ("inserted", "updated", "retracted")
     )
-    if not hours:
-        click.echo(f"{plan.rule.key}: nothing to publish, {len(plan.done)} hours up to date")
-        return
     said = (
         f"{new:,} new, {changed:,} updated, {gone:,} retracted"
         if new + changed + gone
         else "no change"
     )
     up_to_date = f", {len(plan.done)} up to date" if plan.done else ""
-    click.echo(
-        f"{plan.rule.key}: {len(hours)} hours published{up_to_date}, {rows:,} rows ({said}) in "
-        f"{seconds:.1f} s"
-    )
+    return f"{len(hours)} hours published{up_to_date}, {rows:,} rows ({said})"
+
+
+def left_out(plans: Sequence[Plan]) -> str:
+    """What was not published, and what to do about it."""
+    texts = [p.owned_text for p in plans if p.owned]
+    if any(p.waiting for p in plans):
+        texts.append(_waiting(plans))
+    return "; ".join(texts)
 
 
 def _waiting(plans: Sequence[Plan]) -> str:
-    """What is left out, and what to do about it."""
     first = next(p for p in plans if p.waiting)
     hours = sorted({h for p in plans for h in p.waiting})
     return (
         f"{len(hours)} hours are not complete and were left out, the first {_hour(hours[0])}: rule "
         f"{first.rule.key} looks {first.rule.bound} ahead, and a source of the configuration has "
-        "not been imported that far. Import the rest, or publish what has passed with --immature"
+        "not been imported, or read by the stream, that far. Import the rest, or publish what has "
+        "passed with --immature"
     )
 
 
