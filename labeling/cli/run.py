@@ -10,8 +10,11 @@ Not promised: an end. Only ``--until-caught-up`` ends by itself.
 from __future__ import annotations
 
 import gc
+import logging
 import signal
 import threading
+from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +25,7 @@ from labeling.errors import ConfigError
 
 if TYPE_CHECKING:
     from labeling.config.settings import Config
+    from labeling.model.rule import LabelRule
 
 
 @click.command("run")
@@ -65,8 +69,8 @@ def command(
     config = load_config(path or find_config())
     places = [a.strip() for a in addresses.split(",") if a.strip()]
     _check(config, process, places)
-    rules = load_rules(config)
     start_logging(log_format)
+    rules = _hot(config, load_rules(config))
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -95,3 +99,26 @@ def _check(config: Config, process: int, places: list[str]) -> None:
             f"{len(places)} processes for {config.live.shards} shards: set shards under [live] to "
             "at least as many"
         )
+
+
+def _hot(config: Config, rules: Sequence[LabelRule]) -> tuple[LabelRule, ...]:
+    """The rules that a stream can hold in memory; the others are told.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    hot = tuple(rule for rule in rules if rule.reach_ms <= config.hot_horizon_ms)
+    for rule in rules:
+        if rule not in hot:
+            logging.getLogger("labeling").warning(
+                "%s reaches %s, further than hot_horizon (%s): it is not streamed; publish its "
+                "hours with `labeling replay`",
+                rule.key, timedelta(milliseconds=rule.reach_ms),
+                timedelta(milliseconds=config.hot_horizon_ms),
+            )  # fmt: skip
+    if not hot:
+        raise ConfigError(
+            f"{config.path}: no rule reaches less than hot_horizon: raise hot_horizon, if memory "
+            "allows, or publish with `labeling replay`"
+        )
+    return hot

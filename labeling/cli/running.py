@@ -12,30 +12,33 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
+from labeling.cli.upkeep import Upkeep
 from labeling.config.settings import Config
 from labeling.errors import StoreError
 from labeling.flow import Flow
+from labeling.io import leases
 from labeling.io.archive import Archive
 from labeling.io.endpoint import Endpoint, Limits
 from labeling.io.endpoint.server import Pages
-from labeling.io.importing import remove_orphans
 from labeling.io.remote import RemoteStore, open_store
+from labeling.io.remote.client import Client
 from labeling.io.remote.live import read_live
 from labeling.io.store import Store
+from labeling.io.swapping import sweep
 from labeling.live.archiver import Archiver
 from labeling.live.board import Board
 from labeling.live.feed import Feed
 from labeling.live.gather import Gather
 from labeling.live.items import Bundle
-from labeling.live.outbox import Outbox
 from labeling.live.patience import Patience
 from labeling.live.resume import Resume, follow, open_shard, resume
+from labeling.live.shard import Shard
 from labeling.live.wiring import open_feeds, open_outbox
 from labeling.live.writer import Writer
 from labeling.model.rule import LabelRule
@@ -89,8 +92,10 @@ class Running:
         for topic in restart:
             with store.commit(f"topic {topic} starts anew") as commit:
                 commit.forget_positions(topic)
-        remove_orphans(store, self._archive)
-        begin = resume(store, self.config, self.rules)
+        with leases.reading(self.config.archive):
+            begin = resume(store, self.config, self.rules)
+            shards = self._shards(begin)
+        sweep(store, self._archive)
         outbox = open_outbox(self.config, store)
         stack.callback(outbox.close)
         if sent := outbox.recover():
@@ -109,7 +114,10 @@ class Running:
         endpoint = Endpoint(store, live.endpoint, limits=limits, pages=pages)
         stack.enter_context(endpoint)
         _LOG.info("run %d of %s; SQL and metrics at %s", begin.run, store.path, endpoint.address)
-        self._stream(begin, _Commits(writer, outbox, self.board), until_caught_up=until_caught_up)
+        upkeep = Upkeep(self.config, store)
+        stack.callback(upkeep.close)
+        commits = _Commits(writer, upkeep, self.board)
+        self._stream(begin, shards, commits, until_caught_up=until_caught_up)
         outbox.flush(_FLUSH_S)
         for rule in self.rules:
             yield writer.said(rule)
@@ -117,8 +125,19 @@ class Running:
     def _follow(self, stack: ExitStack, *, until_caught_up: bool) -> None:
         """Run another process, which begins where the one with the store says."""
         store, run = self._holder(stack)
-        begin = follow(store, self.config, self.rules, run)
-        self._stream(begin, None, until_caught_up=until_caught_up)
+        with leases.reading(self.config.archive):
+            begin = follow(store, self.config, self.rules, run)
+            shards = self._shards(begin)
+        self._stream(begin, shards, None, until_caught_up=until_caught_up)
+
+    def _shards(self, begin: Resume) -> dict[int, Shard]:
+        """The shards of this process, their memory read back from the archive."""
+        began = time.monotonic()
+        mine = range(self.process, begin.shards, max(1, len(self.addresses)))
+        shards = {n: open_shard(n, begin, self._archive, self.config, self.rules) for n in mine}
+        held = sum(shard.state.height for shard in shards.values())
+        _LOG.info("%d events are in memory again after %.1f s", held, time.monotonic() - began)
+        return shards
 
     def _holder(self, stack: ExitStack) -> tuple[RemoteStore, int]:
         """The store of the process that holds it, once it answers.
@@ -129,7 +148,8 @@ class Running:
         deadline = time.monotonic() + _WAIT_S
         while time.monotonic() < deadline and not self.stop.wait(0.2):
             live = read_live(self.config.store)
-            if live is None:
+            # Of a process that crashed the file may still lie there; nobody answers then.
+            if live is None or Client(live).greet() is None:
                 continue
             store = open_store(self.config.store, read_only=True)
             stack.enter_context(store)
@@ -140,14 +160,21 @@ class Running:
             "shares this folder"
         )
 
-    def _stream(self, begin: Resume, commits: _Commits | None, *, until_caught_up: bool) -> None:
+    def _stream(
+        self,
+        begin: Resume,
+        shards: Mapping[int, Shard],
+        commits: _Commits | None,
+        *,
+        until_caught_up: bool,
+    ) -> None:
         feeds = self._feeds(begin)
         self.board.feeds = feeds
         ends = {f.source.name: f.reader.end_offsets() for f in feeds} if until_caught_up else None
         Flow(
             gather=Gather(feeds, self.config.live, time.monotonic, ends=ends),
             shards=begin.shards,
-            open_shard=lambda n: open_shard(n, begin, self._archive, self.config, self.rules),
+            open_shard=shards.__getitem__,
             archiver=Archiver(self._archive, begin, self.process),
             commit=commits,
             stopping=self.stop.is_set,
@@ -177,7 +204,7 @@ class _Commits:
     """Commits, and what they tell the board."""
 
     writer: Writer
-    outbox: Outbox
+    upkeep: Upkeep
     board: Board
 
     def __call__(self, bundles: Sequence[Bundle]) -> None:
@@ -186,3 +213,4 @@ class _Commits:
         results = [r for bundle in bundles for r in bundle.results]
         took = time.monotonic() - began
         self.board.committed(results, done.number, done.kinds(), took, round(time.time() * 1000))
+        self.upkeep.passed(self.board.lowest_source)

@@ -22,7 +22,7 @@ class LiveConfig(Table):
     ``max_lead_ms`` bounds how far one partition may be read ahead of the slowest;
     ``changes_topic`` and ``rejects_topic`` are written to ``cluster`` after each commit;
     ``group`` is the consumer group that is told the positions; ``endpoint`` answers SQL and
-    metrics.
+    metrics; ``compact`` starts ``labeling compact`` beside the flow whenever an hour is over.
     """
 
     shards: Annotated[int, Field(ge=1, le=1024)] = 1
@@ -36,6 +36,7 @@ class LiveConfig(Table):
     endpoint: str = "127.0.0.1:8765"
     query_timeout_ms: Annotated[DurationMs, Field(alias="query_timeout", ge=1)] = 30_000
     query_rows: Annotated[int, Field(ge=1)] = 1_000_000
+    compact: bool = True
 
     @field_validator("endpoint")
     @classmethod

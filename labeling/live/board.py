@@ -160,6 +160,12 @@ class Board(Collector):
         memory.add_metric([], sum(b for _, b in self.held.values()))
         yield from (marks, lag, seen, fresh, held, memory)
 
+    @property
+    def lowest_source(self) -> int:
+        """The lowest ``F`` of all sources, epoch ms."""
+        marks = [f for (kind, _), f in self._marks().items() if kind == "source"]
+        return min(marks, default=NEVER)
+
     def _marks(self) -> dict[tuple[str, str], int]:
         """``F`` of the store: the lowest of all shards."""
         shards = list(self.passed.values())

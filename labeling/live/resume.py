@@ -22,6 +22,7 @@ from labeling.engine.watermark import NEVER, Source, Watermarks
 from labeling.errors import StoreError
 from labeling.io.archive import Archive, ArchiveFile
 from labeling.io.store import Store
+from labeling.io.swapping import lying
 from labeling.live.items import Place, Position
 from labeling.live.shard import Shard
 from labeling.live.split import of_shard
@@ -57,8 +58,10 @@ def resume(store: Store, config: Config, rules: Sequence[LabelRule]) -> Resume:
     """Read where the last run ended, and note what this one owns.
 
     Raises:
-        StoreError: a rule changed under its version, or the number of shards after a crash.
+        StoreError: a rule changed under its version, the number of shards after a crash, or an
+            archive whose store is not this one.
     """
+    _refuse_lost(store, config)
     for rule in rules:
         store.hours(table_of(rule))  # refuses a changed digest
     shards = config.live.shards
@@ -193,6 +196,23 @@ def _imported(store: Store, config: Config, rules: Sequence[LabelRule]) -> Passe
     mark = max([*newest, *ends], default=NEVER) if newest else NEVER
     names = [("source", s.name) for s in live_sources(config)]
     return dict.fromkeys([*names, *(("rule", r.key) for r in rules)], mark)
+
+
+def _refuse_lost(store: Store, config: Config) -> None:
+    """A store that names no file beside an archive of another: that one was lost.
+
+    Raises:
+        StoreError: says so, and what to do.
+    """
+    if store.files():
+        return
+    foreign = sum(file.store_id != store.store_id for file in lying(config.archive))
+    if foreign:
+        raise StoreError(
+            f"the store {store.path} names no archive file, but {config.archive} holds {foreign} "
+            "of another store: restore that store; or name another folder in `archive =`; or move "
+            "the folder away and read the topics again from their start"
+        )
 
 
 def _refuse_uneven(

@@ -21,7 +21,7 @@ from labeling.engine.watermark import NEVER
 from labeling.errors import StoreError
 from labeling.io.archive import hour_start
 from labeling.io.store import Commit, Counts, Store
-from labeling.live.items import Bundle, Result
+from labeling.live.items import Bundle, Place, Position, Result
 from labeling.live.outbox import Outbox, change_records, insert_records, reject_records
 from labeling.live.resume import Resume, position_rows, watermark_rows
 from labeling.model.event import TS
@@ -149,14 +149,29 @@ class Writer:
         commit.append_late(pl.concat([r.late for r in results]))
         commit.append_conflicts(pl.concat([r.conflicts for r in results]))
         commit.append_gaps(_gap_rows(results))
-        commit.set_positions(position_rows({r.shard: r.positions for r in results}))
+        # A shard may have made several steps, over other partitions each: the later one stands.
+        positions: dict[int, dict[Place, Position]] = {}
+        for result in results:
+            positions.setdefault(result.shard, {}).update(result.positions)
+        commit.set_positions(position_rows(positions))
         commit.set_watermarks(watermark_rows({r.shard: r.passed for r in results}))
 
     def _publish(
         self, commit: Commit, rule: LabelRule, results: Sequence[Result]
     ) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """A rule's rows; those inserted without a look, and the changes among the others."""
-        rows = pl.concat([r.rows[rule.key] for r in results])
+        """A rule's rows, step by step; those inserted without a look, and the others' changes."""
+        told = [
+            self._publish_round(commit, rule, [r.rows[rule.key] for r in each])
+            for each in _rounds(results)
+        ]
+        changed = [frame for _, frame in told if frame.height]
+        return pl.concat([new for new, _ in told]), pl.concat(changed or [pl.DataFrame()])
+
+    def _publish_round(
+        self, commit: Commit, rule: LabelRule, frames: Sequence[pl.DataFrame]
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Rows of one step of some shards."""
+        rows = pl.concat(frames)
         table = table_of(rule)
         compared = pl.lit(max(self._begin.compared_ms[rule.key], NEVER), pl.Int64).cast(TS)
         fresh = rows.select(pl.col("fresh") & (pl.col("point_ts") >= compared)).to_series()
@@ -196,15 +211,14 @@ class Writer:
         self, commit: Commit, rule: LabelRule, passed: Mapping[int, Mapping[tuple[str, str], int]]
     ) -> int:
         """Note the hours that have become complete; the first one that has not, since 1970."""
-        first = self._complete[rule.key]
-        last = (_lowest(passed, rule) - rule.bound.longest_ms - 1) // _HOUR_MS
-        if first >= last:
+        first, mark = self._complete[rule.key], _lowest(passed, rule)
+        last = (mark - rule.bound.longest_ms - 1) // _HOUR_MS
+        if mark == NEVER:
             return first
-        hours: dict[datetime, bool] = {}
-        if first > NEVER:
-            hours = dict.fromkeys((hour_start(h) for h in range(first, last)), True)
-        elif (born := self._born(rule)) is not None:
-            hours = dict.fromkeys((hour_start(h) for h in range(born, last)), True)
+        begin = first if first > NEVER else self._born(rule)
+        if begin is None or begin >= last:
+            return first
+        hours = dict.fromkeys((hour_start(h) for h in range(begin, last)), True)
         commit.set_hours(table_of(rule), hours, archive_commit=commit.number, published_by="stream")
         return last
 
@@ -233,6 +247,19 @@ class Writer:
 
 def _lowest(passed: Mapping[int, Mapping[tuple[str, str], int]], rule: LabelRule) -> int:
     return min(marks.get(("rule", rule.key), NEVER) for marks in passed.values())
+
+
+def _rounds(results: Sequence[Result]) -> list[list[Result]]:
+    """The results in rounds of one of each shard: a shard's steps follow one another."""
+    rounds: list[list[Result]] = []
+    made: dict[int, int] = {}
+    for result in results:
+        place = made.get(result.shard, 0)
+        made[result.shard] = place + 1
+        if place == len(rounds):
+            rounds.append([])
+        rounds[place].append(result)
+    return rounds
 
 
 def _summed(results: Sequence[Result]) -> list[Counts]:
