@@ -75,9 +75,9 @@ class Project:
         return frame.sort("event_ts", "user_id", "event_id")
 
     def parquet_files(self) -> list[str]:
-        """Names of the files that lie in the archive's folder, temporary ones too."""
+        """Names of the files that lie in the archive's hours, temporary ones too."""
         root = self.config.archive
-        return sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file())
+        return sorted(p.relative_to(root).as_posix() for p in root.glob("dt=*/**/*") if p.is_file())
 
     def registered(self) -> list[str]:
         """Names that the store has."""

@@ -138,7 +138,7 @@ def test_fresh_is_the_first_row_of_a_key(rule: LabelRule) -> None:
             made.append(out.rows[rule.key])
             return out, changed
 
-        engine.shards[0].take = watched  # type: ignore[method-assign]
+        engine.shards[0].take = watched  # type: ignore[method-assign]  # watched for this test
         known: set[tuple[Any, ...]] = set()
         for n, items in enumerate(case.steps):
             engine.step(items, crash=n in crashes)

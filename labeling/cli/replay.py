@@ -53,13 +53,14 @@ def command(
     from backfill.plan import plan
     from backfill.replay import replay
     from labeling.config import find_config, load_config, load_rules
+    from labeling.io import leases
     from labeling.io.archive import Archive
     from labeling.io.remote import open_store
 
     config = load_config(path or find_config())
     rules = chosen(load_rules(config), names)
     archive = Archive(config.archive, config.columns)
-    with open_store(config.store, read_only=dry_run) as store:
+    with leases.reading(archive.root), open_store(config.store, read_only=dry_run) as store:
         plans = [
             plan(
                 store,

@@ -67,13 +67,14 @@ def command(
     """
     from backfill.verify_plan import plan_verify
     from labeling.config import find_config, load_config, load_rules
+    from labeling.io import leases
     from labeling.io.archive import Archive
     from labeling.io.remote import open_store
 
     config = load_config(path or find_config())
     rules = chosen(load_rules(config), names)
     archive = Archive(config.archive, config.columns)
-    with open_store(config.store, read_only=not publish) as store:
+    with leases.reading(archive.root), open_store(config.store, read_only=not publish) as store:
         plans = [
             plan_verify(
                 store,

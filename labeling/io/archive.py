@@ -227,9 +227,7 @@ class Archive:
             include_file_paths=_PATH if "archived" in names else None,
         ).filter(*_bounds(wanted, from_ts, to_ts, user_keys))
         if "archived" in names:
-            named = {str(self.root / f.name): f.max_archived for f in wanted}
-            by_file = pl.col(_PATH).replace_strict(named, return_dtype=pl.Int64)
-            lazy = lazy.with_columns(pl.col("archived").fill_null(by_file))
+            lazy = self._filled(lazy, wanted)
         return lazy.select(names)
 
     def read(
@@ -264,24 +262,40 @@ class Archive:
                     raise DataError(self._advice(file, str(found).splitlines()[0])) from found
             raise
 
+    def read_whole(self, files: Sequence[ArchiveFile]) -> pl.DataFrame:
+        """All events with every column that a file has, declared or not; ``archived`` is filled.
+
+        Row order is not promised.
+
+        Raises:
+            DataError: a file is missing or damaged; the message names it and the fix.
+        """
+        alike: dict[str, list[ArchiveFile]] = {}
+        for file in files:
+            self._check_size(file)
+            alike.setdefault(file.schema_digest, []).append(file)
+        with self.damage_explained(files):
+            return pl.concat([self._whole(g).collect() for g in alike.values()], how="diagonal")
+
+    def _whole(self, alike: Sequence[ArchiveFile]) -> pl.LazyFrame:
+        """All of files that have the same columns."""
+        paths = [self.root / f.name for f in alike]
+        lazy = pl.scan_parquet(paths, hive_partitioning=False, glob=False, include_file_paths=_PATH)
+        return self._filled(lazy, alike).drop(_PATH)
+
+    def _filled(self, events: pl.LazyFrame, files: Sequence[ArchiveFile]) -> pl.LazyFrame:
+        """Null ``archived`` becomes the commit that named the file."""
+        named = {str(self.root / f.name): f.max_archived for f in files}
+        by_file = pl.col(_PATH).replace_strict(named, return_dtype=pl.Int64)
+        return events.with_columns(pl.col("archived").fill_null(by_file))
+
     def merge(self, files: Sequence[ArchiveFile], stem: str) -> ArchiveFile:
         """Write the events of several files of one hour into one new file.
-
-        Columns that are no longer declared stay in it. The old files remain until ``remove``.
 
         Raises:
             DataError: a file is missing or damaged, or the disk refuses.
         """
-        for file in files:
-            self._check_size(file)
-        with self.damage_explained(files):
-            parts = [
-                pl.read_parquet(self.root / f.name, hive_partitioning=False).with_columns(
-                    pl.col("archived").fill_null(f.max_archived)
-                )
-                for f in files
-            ]
-        frame = pl.concat(parts, how="diagonal").sort(SORTED_BY)
+        frame = self.read_whole(files).sort(SORTED_BY)
         hour = files[0].hour
         if hour is None:
             raise ValueError("a file of several hours cannot be merged into an hour")

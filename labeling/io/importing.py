@@ -5,14 +5,14 @@ accepted; importing a file again archives nothing and lists no reject twice; aft
 instant the store names exactly the files of finished commits, and importing again completes the
 rest. Memory is bounded whatever the size of the input.
 
-Not promised: that files left by a crash disappear at once. The next import removes those that
-carry this store's id in their names and that the store does not name.
+Not promised: that files left by a crash disappear at once. The next import, compaction or start of
+a flow removes those that nobody can name any more (``labeling.io.swapping``).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -24,12 +24,14 @@ import polars as pl
 from labeling.config.settings import Config
 from labeling.config.source import SourceConfig
 from labeling.errors import DataError, StoreError
+from labeling.io import leases
 from labeling.io.archive import Archive
 from labeling.io.decode import Decoded, Decoder
 from labeling.io.files import read_batches
 from labeling.io.intake import Intake, Taken
 from labeling.io.merging import merge_small
 from labeling.io.store import Commit, Counts, Store
+from labeling.io.swapping import lying, sweep
 
 #: A commit takes in about this many events, or this many bytes of them in memory. While one is
 #: taken in, the next is read.
@@ -137,7 +139,7 @@ class Importer:
         self._tell = progress or (lambda _: None)
         self._stems = stems(store)
         _refuse_foreign(store, self.archive)
-        remove_orphans(store, self.archive)
+        sweep(store, self.archive)
 
     def run(self, plan: Plan) -> Totals:
         """Import the files, merge small ones of the hours touched, declare the source's end.
@@ -192,7 +194,8 @@ class Importer:
     def _commit(self, plan: Plan, chunk: _Chunk, hours: set[datetime]) -> Totals:
         """Take a chunk in; what it added, with the hours it touched put into ``hours``."""
         totals = chunk.totals
-        with self.store.commit(f"import of {plan.source.name}") as commit:
+        what = f"import of {plan.source.name}"
+        with leases.reading(self.archive.root), self.store.commit(what) as commit:
             if chunk.events:
                 intake = Intake(
                     self.archive,
@@ -265,34 +268,7 @@ def stems(store: Store) -> Iterator[str]:
     number = 0
     while True:
         number += 1
-        yield f"{_prefix(store)}{store.run:06d}-{number:06d}"
-
-
-def _prefix(store: Store) -> str:
-    return f"import-{store.store_id}-"
-
-
-def remove_orphans(store: Store, archive: Archive) -> list[str]:
-    """Delete files that an import of this store wrote and no commit names; their names.
-
-    Files of anybody else are left alone, whatever they are called.
-    """
-    known = {f.name for f in store.files()}
-    prefix = _prefix(store)
-    found = [
-        path.relative_to(archive.root).as_posix()
-        for path in _import_files(archive.root)
-        if path.name.lstrip(".").startswith(prefix)
-    ]
-    orphans = sorted(name for name in found if name not in known)
-    archive.remove(orphans)
-    return orphans
-
-
-def _import_files(root: Path) -> Iterable[Path]:
-    """Files that some import wrote, finished or temporary."""
-    for pattern in ("import-*.parquet", ".import-*.parquet.tmp"):
-        yield from root.glob(f"dt=*/hour=*/{pattern}")
+        yield f"import-{store.store_id}-{store.run:06d}-{number:06d}"
 
 
 def _refuse_foreign(store: Store, archive: Archive) -> None:
@@ -303,7 +279,7 @@ def _refuse_foreign(store: Store, archive: Archive) -> None:
     """
     if store.files():
         return
-    foreign = [p for p in _import_files(archive.root) if _prefix(store) not in p.name]
+    foreign = [f for f in lying(archive.root) if f.store_id != store.store_id]
     if foreign:
         raise StoreError(
             f"the store {store.path} names no archive file, but {archive.root} holds "

@@ -20,6 +20,7 @@ import polars as pl
 
 from labeling.config.settings import Config
 from labeling.config.source import SourceConfig
+from labeling.io import leases
 from labeling.io.archive import Archive
 from labeling.io.decode import Decoded, Decoder, RecordBatch
 from labeling.io.importing import Totals, counts_of, record, stems
@@ -151,7 +152,8 @@ class _Job:
         events = decoded.events.join(
             touched, on=_RECORD, how="semi", nulls_equal=True, maintain_order="left"
         )
-        with self.store.commit(f"rejects of {source.name} fed again") as commit:
+        what = f"rejects of {source.name} fed again"
+        with leases.reading(self._archive.root), self.store.commit(what) as commit:
             intake = Intake(
                 self._archive,
                 self.store.files,

@@ -1,0 +1,63 @@
+"""``labeling compact``: what a stream archived, sorted into hours.
+
+Always holds: the archive's events are the same before and after; a live flow and readers go on
+meanwhile; stopped at any instant, the next one goes on.
+
+Not promised: hours that a stream may still add to. Their files wait in ``tail/``.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from labeling.cli.times import parse_hour
+from labeling.errors import StoreError
+
+if TYPE_CHECKING:
+    from labeling.io.compaction import Compacted
+
+
+@click.command("compact")
+@click.option("--before", help="Hours before this one, UTC; default: those that F has passed.")
+@click.option("--config", "path", type=click.Path(path_type=Path), help="labeling.toml to use.")
+def command(before: str | None, path: Path | None) -> None:
+    """Move what a stream archived into sorted files by hour; beside `labeling run`, or alone.
+
+    Example: labeling compact --before 2026-11-20T06
+    """
+    from labeling.config import find_config, load_config
+    from labeling.io.archive import Archive
+    from labeling.io.compaction import compact, complete_before, stems
+    from labeling.io.remote import open_store
+
+    config = load_config(path or find_config())
+    archive = Archive(config.archive, config.columns)
+    started = time.monotonic()
+    with open_store(config.store) as store:
+        before_ts = parse_hour(before) if before else complete_before(store, config.lateness_ms)
+        if before_ts is None:
+            click.echo("nothing to compact: no stream has read anything yet")
+            return
+        done = compact(store, archive, before_ts, stems(store).__next__)
+        left = sum(file.hour is None for file in store.files())
+    if done.busy:
+        raise StoreError(
+            f"another compaction or import is at the archive of {config.store}; wait until it "
+            "ends, then run this again"
+        )
+    _summary(done, left, time.monotonic() - started)
+
+
+def _summary(done: Compacted, left: int, seconds: float) -> None:
+    click.echo(
+        f"{done.tails:,} tail files, {done.events:,} events into {len(done.hours):,} hours, "
+        f"{done.merged:,} small files merged in {seconds:.1f} s; {left:,} tail files left"
+    )
+    if done.swept.deleted or done.swept.waiting:
+        click.echo(
+            f"{done.swept.deleted:,} old files deleted, {done.swept.waiting:,} wait for readers"
+        )
