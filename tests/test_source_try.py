@@ -9,6 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from labeling.cli.main import group
+from labeling.config.cluster import ClusterConfig
+from labeling.io.kafka import Cluster, MockCluster, TopicWriter
 
 CONFIG = """
 [[source]]
@@ -89,3 +91,26 @@ def test_errors(project: Path, name: str, part: str, status: int) -> None:
     result = CliRunner().invoke(group, ["source", "try", name, "--config", config])
     assert result.exit_code == status
     assert part in result.output
+
+
+def test_topics(project: Path) -> None:
+    """A source of topics shows its first records, and where each one lies."""
+    with MockCluster() as mock:
+        config = f"""
+[cluster.main]
+bootstrap = "{mock.bootstrap}"
+{CONFIG.replace('files = "logs/*.json"', 'topics = "web"')}"""
+        (project / "labeling.toml").write_text(config)
+        cluster = Cluster("main", ClusterConfig(bootstrap=mock.bootstrap))
+        with TopicWriter(cluster, "web") as writer:
+            writer.send([b"u1"] * 3, [GOOD, b"{", GOOD], 1)
+            writer.flush(10)
+        result = run(project, "web", "--json")
+    assert result.exit_code == 0, result.output
+    told = [json.loads(line) for line in result.output.splitlines()]
+    assert [next(iter(one)) for one in told] == ["event", "event", "reject"]
+    assert [(one["event"]["topic"], one["event"]["offset"]) for one in told[:2]] == [
+        ("web", 0),
+        ("web", 2),
+    ]
+    assert told[2]["reject"]["reason"] == "bad_json"

@@ -31,6 +31,7 @@ from labeling.io.remote.client import Client
 from labeling.io.remote.live import read_live
 from labeling.io.store import Store
 from labeling.io.swapping import sweep
+from labeling.live.ahead import Ahead
 from labeling.live.archiver import Archiver
 from labeling.live.board import Board
 from labeling.live.feed import Feed
@@ -172,7 +173,7 @@ class Running:
         self.board.feeds = feeds
         ends = {f.source.name: f.reader.end_offsets() for f in feeds} if until_caught_up else None
         Flow(
-            gather=Gather(feeds, self.config.live, time.monotonic, ends=ends),
+            ahead=Ahead(Gather(feeds, self.config.live, time.monotonic, ends=ends)),
             shards=begin.shards,
             open_shard=shards.__getitem__,
             archiver=Archiver(self._archive, begin, self.process),

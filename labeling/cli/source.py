@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from labeling.errors import DataError
+
 if TYPE_CHECKING:
     import polars as pl
 
     from labeling.config import Config, SourceConfig
-    from labeling.io.decode import Decoded
+    from labeling.io.decode import Decoded, FieldBatch, RecordBatch
 
 _FOLDER = click.Path(path_type=Path, dir_okay=False)
 
@@ -71,18 +73,52 @@ def try_(
 def _sample(
     config: Config, source: SourceConfig, count: int, file: Path | None
 ) -> Iterator[Decoded]:
-    """The first ``count`` records of the source's files, decoded."""
+    """The first ``count`` records of a file, else of the source's files or topics, decoded."""
     from labeling.io.decode import Decoder
+    from labeling.io.registry import source_registry
+
+    decoder = Decoder(
+        source,
+        config.columns,
+        max_clock_skew_ms=config.max_clock_skew_ms,
+        registry=source_registry(config, source),
+    )
+    from_topics = file is None and not source.files
+    batches = _polled(config, source, count) if from_topics else _read(config, source, count, file)
+    for batch in batches:
+        decoded = decoder.decode(batch, datetime.now(UTC))
+        yield decoded
+
+
+def _read(
+    config: Config, source: SourceConfig, count: int, file: Path | None
+) -> Iterator[RecordBatch | FieldBatch]:
+    """The first records of files."""
     from labeling.io.files import head, read_batches, source_files
 
-    decoder = Decoder(source, config.columns, max_clock_skew_ms=config.max_clock_skew_ms)
     files = (file,) if file is not None else source_files(source, config.folder)
     for path in files:
         for batch in read_batches(source, path, config.folder, rows=min(count, 100_000)):
-            decoded = decoder.decode(head(batch, count), datetime.now(UTC))
-            yield decoded
-            count -= decoded.records
+            some = head(batch, count)
+            yield some
+            count -= some.positions.height
             if count <= 0:
+                return
+
+
+def _polled(config: Config, source: SourceConfig, count: int) -> Iterator[RecordBatch]:
+    """The first records of topics, from ``start`` on; nothing is committed."""
+    from labeling.io.kafka import Cluster, Reader
+
+    name = config.cluster_name(source.cluster)
+    with Reader(source, Cluster(name, config.clusters[name]), {}) as reader:
+        while count > 0:
+            polled = reader.poll(count, 1.0)
+            yield polled.batch
+            count -= polled.batch.positions.height
+            if polled.problems and not polled.batch.payloads:
+                raise DataError(f"{source.name}: {polled.problems[0].message}")
+            if all(at.at_end for at in polled.progress):
                 return
 
 

@@ -1,8 +1,8 @@
 """The live flow as a Bytewax dataflow.
 
 Always holds: Bytewax moves, shards and schedules, and decides nothing else. A round of batches is
-one epoch: the next is read when this one has been committed everywhere, so that at most one is on
-its way. Nothing is kept in Bytewax's recovery: the store and the archive are.
+one epoch: the next begins when this one has been committed everywhere, so that at most one is on
+its way, and one read ahead. Nothing is kept in Bytewax's recovery: the store and the archive are.
 
 Bytewax sends a key where its hash says, which is uneven for few keys: the shards' keys are chosen
 so that shard ``n`` goes to process ``n`` modulo the processes.
@@ -27,8 +27,8 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from bytewax.testing import cluster_main
 
 from labeling.flow.places import shard_keys
+from labeling.live.ahead import Ahead
 from labeling.live.archiver import Archiver
-from labeling.live.gather import Gather
 from labeling.live.items import Batch, Bundle, Part, Result
 from labeling.live.patience import Patience
 from labeling.live.shard import Shard
@@ -43,7 +43,7 @@ class Flow:
     """The stages of one process of a flow.
 
     Args:
-        gather: reads this process's partitions.
+        ahead: reads this process's partitions.
         shards: how many there are in all.
         open_shard: a shard by its number, its memory restored.
         archiver: writes this process's files.
@@ -52,7 +52,7 @@ class Flow:
         patience: how to wait for what is outside.
     """
 
-    gather: Gather
+    ahead: Ahead
     shards: int
     open_shard: Callable[[int], Shard]
     archiver: Archiver
@@ -81,7 +81,7 @@ class Flow:
                 raise self.failure from None
             raise
         finally:
-            self.gather.close()
+            self.ahead.close()
         if self.failure is not None:
             raise self.failure
 
@@ -124,9 +124,9 @@ class _Reading(StatelessSourcePartition[tuple[str, Part]]):
 
     def next_batch(self) -> Iterable[tuple[str, Part]]:
         flow = self._flow
-        if flow.stopping() or flow.gather.done:
+        if flow.stopping() or flow.ahead.done:
             raise StopIteration
-        batches: list[Batch] = flow.guarded("reading", flow.gather.next)
+        batches: list[Batch] = flow.guarded("reading", flow.ahead.next)
         return [
             (self._keys[part.shard], part)
             for batch in batches

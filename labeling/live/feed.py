@@ -85,9 +85,9 @@ class Feed:
         marks = [s.mark_ms for s in self._seen.values() if not s.idle and s.mark_ms > NEVER]
         return min(marks, default=None)
 
-    def tell_group(self) -> None:
-        """Tell the consumer group how far the partitions have been read, for lag tools."""
-        self.reader.commit_offsets({p: at.next_offset for p, at in self.progress.items()})
+    def positions(self) -> dict[PartitionId, int]:
+        """The next offset of each partition."""
+        return {p: at.next_offset for p, at in self.progress.items()}
 
     def pace(self, limit_ms: int) -> None:
         """Read no further in partitions whose mark lies beyond the limit."""

@@ -1,8 +1,8 @@
 """All sources of a process, gathered into batches of a bounded size.
 
-Always holds: a round of batches ends at ``batch_events`` records or after ``batch`` of waiting,
-whatever comes first; a partition that is read further ahead of the slowest than ``max_lead`` is
-paused until the others have come up.
+Always holds: a round of batches ends at ``batch_events`` records or after about ``batch`` of
+waiting, whatever comes first; a partition that is read further ahead of the slowest than
+``max_lead`` is paused until the others have come up.
 
 Not promised: that sources of one process know how slow another's are, beyond what ``floor`` says.
 """
@@ -17,8 +17,13 @@ from labeling.io.kafka import PartitionId
 from labeling.live.feed import Feed
 from labeling.live.items import Batch
 
-#: One poll of a source waits no longer than this, so that none waits for another.
-_POLL_S = 0.05
+
+@dataclass(frozen=True)
+class Round:
+    """Batches read together, and where each feed's partitions stood after them."""
+
+    batches: list[Batch]
+    positions: list[dict[PartitionId, int]]
 
 
 @dataclass
@@ -39,23 +44,24 @@ class Gather:
     floor: Callable[[], int | None] = lambda: None
     ends: Mapping[str, Mapping[PartitionId, int]] | None = None
 
-    def next(self) -> list[Batch]:
-        """The next batches; those of the round before are in the store by now."""
-        for feed in self.feeds:
-            feed.tell_group()
+    def next(self) -> Round:
+        """The next round: one poll of each feed, so that each is decoded in one piece."""
         self._pace()
-        deadline = self.clock() + self.live.batch_ms / 1000
+        ends_at = self.clock() + self.live.batch_ms / 1000
         batches: list[Batch] = []
-        records = 0
-        while True:
-            for feed in self.feeds:
-                room = self.live.batch_events - records
-                if room > 0:
-                    found = feed.poll(room, _POLL_S if not records else 0.0)
-                    batches += found
-                    records += sum(b.offsets.len() for b in found)
-            if records >= self.live.batch_events or self.clock() >= deadline or self.done:
-                return batches
+        room = self.live.batch_events
+        for place, feed in enumerate(self.feeds):
+            left = len(self.feeds) - place
+            wait = 0.0 if self.done else max(0.0, ends_at - self.clock()) / left
+            found = feed.poll(-(-room // left), wait)
+            batches += found
+            room -= sum(b.offsets.len() for b in found)
+        return Round(batches, [feed.positions() for feed in self.feeds])
+
+    def tell(self, committed: Round) -> None:
+        """Tell the consumer groups of a round that is in the store."""
+        for feed, positions in zip(self.feeds, committed.positions, strict=True):
+            feed.reader.commit_offsets(positions)
 
     @property
     def done(self) -> bool:

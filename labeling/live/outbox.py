@@ -39,6 +39,7 @@ class Outbox:
     _staged: list[tuple[str, int, pl.DataFrame]] = field(default_factory=list)
     _gone: list[str] = field(default_factory=list)
     _noted: dict[str, int] = field(default_factory=dict)
+    _noting: dict[str, int] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -52,7 +53,7 @@ class Outbox:
         """
         files = self.store.query("FROM outbox ORDER BY commit, name")
         known = set(files["name"].to_list())
-        for path in self.folder.glob("*.parquet"):
+        for path in self.folder.glob("*"):
             if path.name not in known:
                 path.unlink(missing_ok=True)
         sent = 0
@@ -84,6 +85,7 @@ class Outbox:
         for topic, commit, _ in self._staged:
             self._named[topic].pop(commit, None)
         self._staged.clear()
+        self._noting.clear()
 
     def note(self, commit: Commit) -> None:
         """Note in a commit what the brokers have acknowledged."""
@@ -92,7 +94,7 @@ class Outbox:
             through = writer.delivered()
             if through > self._noted.get(topic, -1):
                 commit.set_delivered(topic, through)
-                self._noted[topic] = through
+                self._noting[topic] = through
             done = [at for at in self._named.get(topic, {}) if at <= through]
             self._gone += [self._named[topic][at] for at in done]
         if self._gone:
@@ -107,6 +109,7 @@ class Outbox:
             for at in [at for at, name in named.items() if name in gone]:
                 del named[at]
         self._gone = []
+        self._noted |= self._noting
         staged, self._staged = self._staged, []
         for topic, commit, records in staged:
             self._send(topic, commit, records)
