@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -118,7 +118,9 @@ class Running:
         upkeep = Upkeep(self.config, store)
         stack.callback(upkeep.close)
         commits = _Commits(writer, upkeep, self.board)
-        self._stream(begin, shards, commits, until_caught_up=until_caught_up)
+        # Alone, a process knows all marks by itself, and sooner.
+        floor = self.board.floor if len(self.addresses) > 1 else _unknown
+        self._stream(begin, shards, commits, floor, until_caught_up=until_caught_up)
         outbox.flush(_FLUSH_S)
         for rule in self.rules:
             yield writer.said(rule)
@@ -129,7 +131,12 @@ class Running:
         with leases.reading(self.config.archive):
             begin = follow(store, self.config, self.rules, run)
             shards = self._shards(begin)
-        self._stream(begin, shards, None, until_caught_up=until_caught_up)
+
+        def floor() -> int | None:
+            told: int | None = store.status()["lowest_source_ms"]
+            return told
+
+        self._stream(begin, shards, None, floor, until_caught_up=until_caught_up)
 
     def _shards(self, begin: Resume) -> dict[int, Shard]:
         """The shards of this process, their memory read back from the archive."""
@@ -166,6 +173,7 @@ class Running:
         begin: Resume,
         shards: Mapping[int, Shard],
         commits: _Commits | None,
+        floor: Callable[[], int | None],
         *,
         until_caught_up: bool,
     ) -> None:
@@ -173,7 +181,7 @@ class Running:
         self.board.feeds = feeds
         ends = {f.source.name: f.reader.end_offsets() for f in feeds} if until_caught_up else None
         Flow(
-            ahead=Ahead(Gather(feeds, self.config.live, time.monotonic, ends=ends)),
+            ahead=Ahead(Gather(feeds, self.config.live, time.monotonic, floor, ends)),
             shards=begin.shards,
             open_shard=shards.__getitem__,
             archiver=Archiver(self._archive, begin, self.process),
@@ -198,6 +206,10 @@ class Running:
     @property
     def _archive(self) -> Archive:
         return Archive(self.config.archive, self.config.columns)
+
+
+def _unknown() -> None:
+    """No other process has marks."""
 
 
 @dataclass

@@ -100,6 +100,7 @@ class Board(Collector):
             "records": dict(self.records),
             "events": {f"{source}.{outcome}": n for (source, outcome), n in self.events.items()},
             "changes": {f"{rule}.{kind}": n for (rule, kind), n in self.changes.items()},
+            "lowest_source_ms": self.floor(),
             "watermarks": {f"{k}.{n}": _time(f) for (k, n), f in sorted(self._marks().items())},
             "partitions": self._partitions(),
             "held": {
@@ -165,6 +166,11 @@ class Board(Collector):
         """The lowest ``F`` of all sources, epoch ms."""
         marks = [f for (kind, _), f in self._marks().items() if kind == "source"]
         return min(marks, default=NEVER)
+
+    def floor(self) -> int | None:
+        """``lowest_source``, once anything was read."""
+        lowest = self.lowest_source
+        return lowest if lowest > NEVER else None
 
     def _marks(self) -> dict[tuple[str, str], int]:
         """``F`` of the store: the lowest of all shards."""

@@ -61,6 +61,7 @@ class Feed:
     warnings: list[str] = field(default_factory=list)
     progress: dict[PartitionId, Progress] = field(default_factory=dict)
     _seen: dict[PartitionId, _Seen] = field(default_factory=dict)
+    _gaps: dict[PartitionId, Gap] = field(default_factory=dict)
 
     def poll(self, max_records: int, timeout_s: float) -> list[Batch]:
         """Batches of what has come.
@@ -123,20 +124,28 @@ class Feed:
         )
         events, rejects = (_by_partition(f) for f in (decoded.events, decoded.rejects))
         records = _by_partition(polled.batch.positions)
-        gaps = {g.partition: Gap(g.from_offset, g.to_offset) for g in polled.gaps}
+        for new in polled.gaps:
+            before = self._gaps.get(new.partition, new)
+            self._gaps[new.partition] = Gap(before.from_offset, new.to_offset)
         for at in polled.progress:
+            gap = self._gaps.get(at.partition)
+            if gap is not None and not at.records and not at.at_end:
+                # It is told with what lies behind it, whose time says where it ends.
+                del self.progress[at.partition]
+                continue
+            self._gaps.pop(at.partition, None)
             fresh = at.partition not in self._seen
             seen = self._seen.setdefault(at.partition, self._known(at.partition))
             was_idle = seen.idle
             mine = events.get(at.partition, decoded.events.clear())
             low, high = _span(mine)
             self._follow(seen, at, high)
-            moved = at.next_offset != at.from_offset or at.partition in gaps
+            moved = at.next_offset != at.from_offset or gap is not None
             if moved or fresh or was_idle != seen.idle:
                 read = records.get(at.partition, polled.batch.positions.clear())
                 yield Batch(
                     Place(self.source.name, self.cluster, *at.partition),
-                    at.from_offset,
+                    at.from_offset if gap is None else gap.from_offset,
                     at.next_offset,
                     mine,
                     rejects.get(at.partition, decoded.rejects.clear()),
@@ -147,7 +156,7 @@ class Feed:
                     names,
                     self.reader.topics[at.partition.topic].topic_id,
                     _oldest(read),
-                    gaps.get(at.partition),
+                    gap,
                 )
 
     def _known(self, partition: PartitionId) -> _Seen:

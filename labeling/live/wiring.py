@@ -20,7 +20,7 @@ from labeling.io.kafka import Cluster, PartitionId, Reader, TopicWriter
 from labeling.io.registry import source_registry
 from labeling.io.store import Store
 from labeling.live.feed import Feed
-from labeling.live.items import Place, Position
+from labeling.live.items import Position
 from labeling.live.outbox import Outbox
 from labeling.live.resume import Resume
 
@@ -116,12 +116,3 @@ def open_outbox(config: Config, store: Store) -> Outbox:
         return Outbox(store, {})
     cluster = cluster_of(config, config.live.cluster)
     return Outbox(store, {topic: TopicWriter(cluster, topic) for topic in topics})
-
-
-def positions_of(positions: Mapping[int, Mapping[Place, Position]]) -> dict[Place, int]:
-    """Every partition's lowest position of any shard."""
-    lowest: dict[Place, int] = {}
-    for shard in positions.values():
-        for place, at in shard.items():
-            lowest[place] = min(at.next_offset, lowest.get(place, at.next_offset))
-    return lowest
