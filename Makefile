@@ -1,9 +1,10 @@
 # Two commands are the whole set-up: `make demo` and `make test`. Each installs what it needs.
 #
-#   make demo      an hour of simulated traffic: imported, replayed, a few labels printed
+#   make demo      live traffic through a small Kafka: labelled, verified by replay, one label told
 #   make test      every test (ARGS="-k golden" to choose)
 #   make lint      ruff: rules and format          make types   mypy, strict
 #   make bench     the benchmarks, one JSON line each
+#   make chaos     kill -9 at random instants under load (KILLS=200), then everything compared
 #   make lock      requirements.lock again, from pyproject.toml
 #   make install   .venv from the lock file        make clean   remove what was made
 #
@@ -12,11 +13,12 @@
 MAKEFLAGS += --no-print-directory
 PYTHON ?=
 ARGS ?=
+KILLS ?= 200
 SUITABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 STAMP := .venv/.installed
 
-.PHONY: install demo test lint types bench lock clean
+.PHONY: install demo test lint types bench chaos lock clean
 
 install: $(STAMP)
 	@:
@@ -52,6 +54,9 @@ types: install
 
 bench: install
 	@.venv/bin/python -m benchmarks $(ARGS)
+
+chaos: install
+	@.venv/bin/python -m tests.chaos --kills $(KILLS) $(ARGS)
 
 # Versions and hashes for every platform and both Pythons, and no host.
 lock: install

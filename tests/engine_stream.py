@@ -45,8 +45,16 @@ class Shard:
         bounds = [marks.of_rule(r) - r.reach_ms for r in self.rules]
         low = min(*bounds, *(marks.of_source(s.name) for s in marks.specs))
         tail = kept.filter(pl.col("event_ts").cast(pl.Int64) >= low - LATENESS_MS)
+        recent = pl.col("event_ts").cast(pl.Int64) >= marks.lowest_source - LATENESS_MS
+        columns = sorted(set().union(*(r.event_columns for r in self.rules)))
+        half = tail.height // 2
         self.state = restore(
-            self.rules, tail, marks, lateness_ms=LATENESS_MS, since_ms=self.since_ms
+            self.rules,
+            [part.filter(recent) for part in (tail[:half], tail[half:])],
+            marks,
+            lateness_ms=LATENESS_MS,
+            since_ms=self.since_ms,
+            older=[tail.filter(~recent).select(columns)],
         )
 
     def take(

@@ -45,7 +45,7 @@ def stepped(*batches: Sequence[Fact], since: int = 0, lost: bool = False) -> lis
         archive.append(out.accepted)
         if lost:
             tail = pl.concat(archive)
-            state = restore((NOTES,), tail, marks, lateness_ms=LATENESS_MS, since_ms=since_ms)
+            state = restore((NOTES,), [tail], marks, lateness_ms=LATENESS_MS, since_ms=since_ms)
         told.append(
             [
                 (r["point_ts"] - r["anchor_ts"], r["reason"], r["fresh"])

@@ -177,7 +177,7 @@ class Running:
         *,
         until_caught_up: bool,
     ) -> None:
-        feeds = self._feeds(begin)
+        feeds = self._feeds(begin, hurried=until_caught_up)
         self.board.feeds = feeds
         ends = {f.source.name: f.reader.end_offsets() for f in feeds} if until_caught_up else None
         Flow(
@@ -190,7 +190,7 @@ class Running:
             patience=Patience(self.stop.wait, self._told),
         ).run(self.addresses, self.process)
 
-    def _feeds(self, begin: Resume) -> list[Feed]:
+    def _feeds(self, begin: Resume, *, hurried: bool) -> list[Feed]:
         return open_feeds(
             self.config,
             begin,
@@ -198,6 +198,7 @@ class Running:
             processes=max(1, len(self.addresses)),
             clock=time.monotonic,
             now=lambda: datetime.now(UTC),
+            hurried=hurried,
         )
 
     def _told(self, waiting: str | None) -> None:

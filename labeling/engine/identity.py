@@ -117,7 +117,7 @@ def _hashed(events: pl.DataFrame) -> tuple[Places, npt.NDArray[np.int64], _Part]
         which=string_key("event_id"),
     )
     # Polars' own hash is not the same in every version: it is compared within one process only.
-    content = events.drop("user_key", "event_ts", "event_id", "user_id", "arrival", strict=False)
+    content = events.select(sorted({*events.columns} - _NOT_CONTENT))
     order = named["who"].arg_sort().to_numpy()
     who, which, minute = (named[c].to_numpy()[order] for c in ("who", "which", "minute"))
     hashes = content.hash_rows(_SEED).to_numpy()[order]

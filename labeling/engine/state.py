@@ -9,7 +9,7 @@ Not promised: that only what matters is held. Older events go when a whole chunk
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -131,26 +131,33 @@ def start(rules: Sequence[LabelRule], *, lateness_ms: int, since_ms: Mapping[str
 
 def restore(
     rules: Sequence[LabelRule],
-    archived: pl.DataFrame,
+    archived: Iterable[pl.DataFrame],
     watermarks: Watermarks,
     *,
     lateness_ms: int,
     since_ms: Mapping[str, int],
+    older: Iterable[pl.DataFrame] = (),
 ) -> State:
     """The state as of a commit, from the archive's tail.
 
     Args:
         rules: as for ``start``.
-        archived: accepted events no older than any rule's ``F - lateness - reach`` and than the
-            lowest source's ``F - lateness``, none marked too late; older ones do no harm.
+        archived: accepted events, each once, in frames of any size: those no older than any rule's
+            ``F - lateness - reach`` and than the lowest source's ``F - lateness``, none marked too
+            late; older ones do no harm.
         watermarks: as committed with them.
         lateness_ms: as for ``start``.
         since_ms: as for ``start``.
+        older: of these the ones below the lowest source's ``F - lateness``, where they are given
+            apart: repeats of them are too late, so that ``event_columns`` of the rules suffice.
     """
     state = start(rules, lateness_ms=lateness_ms, since_ms=since_ms)
-    keyed = archived.with_columns(user_key())
-    seen, _ = state.seen.add(keyed)
-    return settled(held(state, keyed, seen), rules, watermarks)
+    for frame in older:
+        state = held(state, frame, state.seen)
+    for frame in archived:
+        seen, _ = state.seen.add(frame.with_columns(user_key()))
+        state = held(state, frame, seen)
+    return settled(state, rules, watermarks)
 
 
 def held(state: State, accepted: pl.DataFrame, seen: Identities) -> State:

@@ -161,11 +161,13 @@ class Watermarks:
         return _settled(replace(self, marks={**self.marks, key: mark}, idle=idle))
 
     def lowest(self, spec: Source) -> int | None:
-        """The lowest mark of the partitions that are not idle; ``None`` where all are."""
-        marks = [
-            m for (s, p), m in self.marks.items() if s == spec.name and (s, p) not in self.idle
-        ]
-        return min(marks, default=None)
+        """The lowest mark of the partitions that are not idle; ``None`` where all are.
+
+        A source whose partitions are not known yet is not idle: nothing of it has been read.
+        """
+        mine = {p: m for (s, p), m in self.marks.items() if s == spec.name}
+        marks = [m for p, m in mine.items() if (spec.name, p) not in self.idle]
+        return min(marks, default=None if mine else NEVER)
 
     @property
     def lowest_source(self) -> int:

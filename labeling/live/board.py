@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -77,9 +77,10 @@ class Board(Collector):
 
     @property
     def registry(self) -> CollectorRegistry:
-        """A registry with these figures alone."""
+        """A registry with these figures, and those of the process (memory, CPU, files)."""
         registry = CollectorRegistry()
         registry.register(self)
+        ProcessCollector(registry=registry)
         return registry
 
     def health(self) -> tuple[bool, Mapping[str, Any]]:

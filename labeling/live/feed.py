@@ -11,11 +11,12 @@ changed there is none.
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 
@@ -24,6 +25,8 @@ from labeling.engine.watermark import NEVER
 from labeling.io.decode import Decoded, Decoder
 from labeling.io.kafka import PartitionId, Polled, Progress, Reader
 from labeling.live.items import Batch, Gap, Place
+
+_LOG: Final = logging.getLogger("labeling")
 
 
 @dataclass
@@ -47,6 +50,8 @@ class Feed:
         marks: partition to its mark and idleness, as committed.
         clock: seconds, for idleness.
         now: the clock against which a time counts as in the future.
+        hurried: whether a partition that has never had a record is idle as soon as its end is
+            known: nobody waits for what may still come.
     """
 
     source: SourceConfig
@@ -56,9 +61,9 @@ class Feed:
     marks: Mapping[PartitionId, tuple[int, bool]]
     clock: Callable[[], float]
     now: Callable[[], datetime]
+    hurried: bool = False
     waiting: Polled | None = None
     problems: dict[PartitionId, str] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
     progress: dict[PartitionId, Progress] = field(default_factory=dict)
     _seen: dict[PartitionId, _Seen] = field(default_factory=dict)
     _gaps: dict[PartitionId, Gap] = field(default_factory=dict)
@@ -77,9 +82,17 @@ class Feed:
             decoded = self.decoder.decode(polled.batch, self.now())
             self.waiting = None
         self.problems = {p.partition: f"{p.code}: {p.message}" for p in polled.problems}
-        self.warnings += polled.warnings
+        for warning in polled.warnings:
+            _LOG.warning("%s", warning)
         self.progress = {p.partition: p for p in polled.progress}
         return list(self._batches(polled, decoded))
+
+    def has_reached(self, partition: PartitionId, end: int) -> bool:
+        """Whether a partition has been read up to an end; of an empty one the broker says so."""
+        at, seen = self.progress.get(partition), self._seen.get(partition)
+        if at is None or seen is None or at.next_offset < end:
+            return False
+        return at.at_end or seen.mark_ms > NEVER
 
     def lowest_mark(self) -> int | None:
         """The lowest mark of the partitions that are neither idle nor unread, epoch ms."""
@@ -170,6 +183,8 @@ class Feed:
         if at.records or not at.at_end:
             seen.silent_since, seen.idle = None, seen.idle and not at.records
             return
+        if self.hurried and seen.mark_ms == NEVER:
+            seen.idle = True
         now = self.clock()
         seen.silent_since = now if seen.silent_since is None else seen.silent_since
         seen.idle = seen.idle or now - seen.silent_since >= self.source.idle_after_ms / 1000

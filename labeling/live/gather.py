@@ -69,7 +69,7 @@ class Gather:
         if self.ends is None:
             return False
         return all(
-            (at := feed.progress.get(partition)) is not None and at.next_offset >= end
+            feed.has_reached(partition, end)
             for feed in self.feeds
             for partition, end in self.ends[feed.source.name].items()
         )

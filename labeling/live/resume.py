@@ -9,7 +9,7 @@ Not promised: that a file written and not named by a commit still exists after t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -31,6 +31,8 @@ from labeling.model.rule import LabelRule
 from labeling.model.table import table_of
 
 _HOUR_MS: Final = 3_600_000
+#: Events read back at a time.
+_GROUP_ROWS: Final = 1_000_000
 Passed = Mapping[tuple[str, str], int]
 
 
@@ -122,22 +124,63 @@ def open_shard(
     """
     positions = begin.positions.get(number, {})
     marks = _watermarks(config, rules, positions, begin.passed[number])
-    columns = [*event_schema(config.columns), "arrival"]
-    timely = pl.col("arrival") != "too_late"
+    reader = _TailReader(archive, begin, number)
+    reached = _oldest(rules, config.lateness_ms, marks)
+    recent = _instant(marks.lowest_source - config.lateness_ms)
+    read = sorted(set().union(*(rule.event_columns for rule in rules)))
+    types = sorted(set().union(*(rule.event_types for rule in rules)))
     with archive.damage_explained(begin.files):
-        events = archive.scan(
-            begin.files, columns, from_ts=_oldest(rules, config.lateness_ms, marks)
-        ).filter(timely, of_shard(number, begin.shards))
         state = restore(
             rules,
-            events.collect(),
+            reader.frames(list(event_schema(config.columns)), recent, None),
             marks,
             lateness_ms=config.lateness_ms,
             since_ms=begin.since_ms,
+            older=() if recent is None else reader.frames(read, reached, recent, types),
         )
     return Shard(
         number, begin.run, rules, config.columns, config.lateness_ms, state, marks, dict(positions)
     )
+
+
+@dataclass(frozen=True)
+class _TailReader:
+    """Reads what a shard had accepted, some files at a time."""
+
+    archive: Archive
+    begin: Resume
+    shard: int
+
+    def frames(
+        self,
+        columns: Sequence[str],
+        from_ts: datetime | None,
+        to_ts: datetime | None,
+        types: Sequence[str] | None = None,
+    ) -> Iterator[pl.DataFrame]:
+        """Events of ``[from_ts, to_ts)``, of the types only where they are given."""
+        wanted = [pl.col("arrival") != "too_late", of_shard(self.shard, self.begin.shards)]
+        if types is not None:
+            wanted.append(pl.col("event_type").is_in(types))
+        needed = list(dict.fromkeys((*columns, "arrival", "user_id", "event_type")))
+        for files in self._groups(from_ts, to_ts):
+            lazy = self.archive.scan(files, needed, from_ts=from_ts, to_ts=to_ts)
+            yield lazy.filter(*wanted).select(columns).collect()
+
+    def _groups(
+        self, from_ts: datetime | None, to_ts: datetime | None
+    ) -> Iterator[list[ArchiveFile]]:
+        """The files that hold such events, in groups of bounded size."""
+        group: list[ArchiveFile] = []
+        for file in sorted(self.begin.files, key=lambda f: (f.min_ts, f.name)):
+            if not file.touches(from_ts, to_ts, None):
+                continue
+            if group and sum(f.rows for f in group) + file.rows > _GROUP_ROWS:
+                yield group
+                group = []
+            group.append(file)
+        if group:
+            yield group
 
 
 def live_sources(config: Config) -> list[Source]:
@@ -295,5 +338,9 @@ def _files(
 def _oldest(rules: Sequence[LabelRule], lateness_ms: int, marks: Watermarks) -> datetime | None:
     """No event before this can matter; None: every one can."""
     reached = [marks.of_rule(r) - r.reach_ms for r in rules]
-    low = min([*reached, marks.lowest_source]) - lateness_ms
-    return datetime.fromtimestamp(low / 1000, UTC) if low > 0 else None
+    return _instant(min([*reached, marks.lowest_source]) - lateness_ms)
+
+
+def _instant(ms: int) -> datetime | None:
+    """Epoch ms as an instant; None where it is before all events."""
+    return datetime.fromtimestamp(ms / 1000, UTC) if ms > 0 else None

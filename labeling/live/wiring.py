@@ -63,6 +63,7 @@ def open_feeds(
     processes: int,
     clock: Callable[[], float],
     now: Callable[[], datetime],
+    hurried: bool = False,
 ) -> list[Feed]:
     """The feeds of one process, each partition at the lowest position of any shard.
 
@@ -89,7 +90,7 @@ def open_feeds(
             registry=source_registry(config, source),
         )
         marks = {p: (each[0].mark_ms, each[0].idle) for p, each in known.items()}
-        feeds.append(Feed(source, cluster.name, reader, decoder, marks, clock, now))
+        feeds.append(Feed(source, cluster.name, reader, decoder, marks, clock, now, hurried))
     return feeds
 
 

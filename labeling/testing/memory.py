@@ -118,7 +118,7 @@ class MemoryStore:
             oldest = mark - self.lateness_ms - self.rule.reach_ms
             tail = tail.filter(pl.col("event_ts").dt.epoch("ms") >= oldest)
         return restore(
-            (self.rule,), tail, self.watermarks, lateness_ms=self.lateness_ms, since_ms={}
+            (self.rule,), [tail], self.watermarks, lateness_ms=self.lateness_ms, since_ms={}
         )
 
 
