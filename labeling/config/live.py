@@ -26,7 +26,7 @@ class LiveConfig(Table):
     """
 
     shards: Annotated[int, Field(ge=1, le=1024)] = 1
-    batch_events: Annotated[int, Field(ge=1)] = 100_000
+    batch_events: Annotated[int, Field(ge=1)] = 250_000
     batch_ms: Annotated[DurationMs, Field(alias="batch", ge=0)] = 500
     max_lead_ms: Annotated[DurationMs, Field(alias="max_lead", ge=0)] = 10 * 60_000
     group: Annotated[str, Field(min_length=1)] = "labeling"

@@ -1,0 +1,185 @@
+"""``kill -9`` at random instants under load, again and again, and what must be true at the end.
+
+    python -m tests.chaos --kills 200          (or: make chaos KILLS=200)
+
+Always holds: a producer goes on beside the flow, over uneven partitions, with events out of order,
+repeated, late, too late and broken; at the end every record is accounted for once, the rows are
+those of the archive, a consumer of the change topic has them too, and ``labeling verify`` agrees.
+
+Not promised: the same instants for the same seed. The machine decides what a kill hits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from tests.kafka_broker import Broker
+from tests.live_checks import check, check_consumer, check_produced
+from tests.live_process import catch_up, flow
+from tests.live_project import LiveProject
+from tests.live_stream import START, dealt, send, simulated, simulated_project
+
+#: Records for each kill, so that a load lasts as long as the killing.
+RECORDS_PER_KILL: Final = 600
+SHARES: Final = (6, 3, 1)
+_SLICE_S: Final = 0.05
+
+
+@dataclass
+class Outcome:
+    """How often the flow was killed, and how many records it was given."""
+
+    kills: int = 0
+    records: int = 0
+    while_starting: int = 0
+    records_sent: list[bytes] = field(default_factory=list)
+
+
+def rampage(
+    project: LiveProject,
+    kills: int,
+    seed: int,
+    *,
+    processes: int = 1,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Outcome:
+    """Kill a flow so often under load, then let it catch up; see ``settle`` for the checks."""
+    chance = random.Random(seed)
+    records = simulated(kills * RECORDS_PER_KILL, seed=seed, hours=6.0, late=0.01)
+    outcome = Outcome(records=len(records), records_sent=list(records))
+    with _producing(project, records):
+        for number in range(kills):
+            outcome.while_starting += _kill_once(project, chance, processes)
+            outcome.kills += 1
+            tell(f"kill {number + 1} of {kills}: {_so_far(project)}")
+    return outcome
+
+
+def _kill_once(project: LiveProject, chance: random.Random, processes: int) -> bool:
+    """Start, kill one process at a random instant; whether that was before it had begun to read."""
+    early = chance.random() < 0.2
+    with flow(project, processes=processes) as one:
+        if not early:
+            one.until_said("SQL and metrics at")
+        time.sleep(chance.uniform(0, 1.0 if early else 0.8))
+        alive = all(p.poll() is None for p in one.running)
+        assert alive, one.said
+        one.kill(chance.randrange(processes))
+        one.end()
+    return early
+
+
+@contextmanager
+def _producing(project: LiveProject, records: Sequence[bytes]) -> Iterator[None]:
+    """Send records slice by slice beside the block, and the rest when it ends."""
+    parts = dealt(records, SHARES)
+    size = max(1, len(records) // 400)
+    over = threading.Event()
+    failed: list[BaseException] = []
+
+    def go_on() -> None:
+        left = [list(part) for part in parts]
+        total = sum(SHARES)
+        try:
+            while any(left):
+                now = [size * share // total + 1 for share in SHARES]
+                send(project, [part[:n] for part, n in zip(left, now, strict=True)])
+                left = [part[n:] for part, n in zip(left, now, strict=True)]
+                if not over.wait(_SLICE_S):
+                    continue
+                send(project, left)
+                return
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+            failed.append(error)
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    if failed:
+        raise failed[0]
+
+
+def settle(project: LiveProject, outcome: Outcome, processes: int = 1) -> str:
+    """Let everything pass, and hold the store to all that it must be; what verify says last."""
+    ends = START + timedelta(hours=10)
+    closing = {
+        "event_type": "closing",
+        "user_id": "nobody",
+        "event_ts": int(ends.timestamp()) * 1000,
+    }
+    lasts = [[json.dumps({**closing, "event_id": f"close-{n}"}).encode()] for n in range(3)]
+    catch_up(project, processes=processes)
+    send(project, lasts)
+    catch_up(project, processes=processes)
+    check(project)
+    check_consumer(project, project.live["changes_topic"])
+    check_produced(project, [*outcome.records_sent, *(last for (last,) in lasts)])
+    counts = project.counts()
+    assert counts["records"] == outcome.records + len(lasts)
+    assert counts["too_late"]
+    assert counts["duplicate"]
+    return verified(project)
+
+
+def verified(project: LiveProject) -> str:
+    """The last line of ``labeling verify`` over the whole stream, which finds no bug."""
+    span = ["--from", f"{START:%Y-%m-%dT%H}", "--to", f"{START + timedelta(hours=7):%Y-%m-%dT%H}"]
+    done = project.command("verify", *span)
+    last = done.output.strip().splitlines()[-1]
+    assert last.startswith("live equals replay"), done.output
+    return last
+
+
+def _so_far(project: LiveProject) -> str:
+    counts = project.counts() if project.config.store.exists() else {"records": 0}
+    return f"{counts['records']:,} records read"
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run as a command."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--kills", type=int, default=20, help="how often (20)")
+    parser.add_argument("--seed", type=int, default=1, help="of the stream and of the waits (1)")
+    parser.add_argument("--processes", type=int, default=1, help="of the flow (1)")
+    given = parser.parse_args(args)
+    broker = Broker()
+    try:
+        broker.start()
+        with TemporaryDirectory(prefix="labeling-chaos-") as folder:
+            project = simulated_project(
+                Path(folder) / "project", broker, shards=given.processes, batch_events=500
+            )
+            outcome = rampage(
+                project, given.kills, given.seed, processes=given.processes, tell=_print
+            )
+            _print(f"{outcome.kills} kills, {outcome.while_starting} of them while starting")
+            _print(f"{project.counts()}")
+            _print(settle(project, outcome, given.processes))
+    finally:
+        broker.close()
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""The simulator's stream as records of a topic.
+
+Always holds: the same arguments give the same records.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from labeling.testing.simulator import Disturbance, World, write_log
+from tests.kafka_broker import Broker
+from tests.live_project import LiveProject
+from tests.live_rules import SIMULATED
+
+START: Final = datetime(2026, 3, 20, 6, tzinfo=UTC)
+#: Few users and items: their events meet.
+_WORLD: Final = World(users=300, items=200)
+#: Declared columns of the rules.
+COLUMNS: Final = {name: kind for rule in SIMULATED for name, kind in rule.columns.items()}
+
+
+@cache
+def simulated(
+    events: int, *, seed: int = 1, hours: float = 2.0, late: float = 0.0
+) -> tuple[bytes, ...]:
+    """Records in the order of arrival: within half a minute, some twice, some bad, some late."""
+    way = Disturbance(
+        disorder_ms=30_000, duplicates=0.02, bad=0.005, late=late, late_by_ms=1_800_000
+    )
+    with TemporaryDirectory() as folder:
+        log = Path(folder) / "log.jsonl"
+        write_log(
+            _WORLD, log, events=events, hours=hours, seed=seed, start=START, form="jsonl",
+            disturbance=way,
+        )  # fmt: skip
+        return tuple(log.read_bytes().splitlines())
+
+
+def dealt(records: Sequence[bytes], shares: Sequence[int], seed: int = 0) -> list[list[bytes]]:
+    """Records over partitions by chance in these shares, each partition in their order."""
+    chance = random.Random(seed)
+    parts: list[list[bytes]] = [[] for _ in shares]
+    for record, part in zip(
+        records, chance.choices(range(len(shares)), shares, k=len(records)), strict=True
+    ):
+        parts[part].append(record)
+    return parts
+
+
+def simulated_project(
+    folder: Path, broker: Broker, topic: str = "", partitions: int = 3, **live: Any
+) -> LiveProject:
+    """A project for the simulator's stream, with topics for changes and rejects."""
+    folder.mkdir(exist_ok=True)
+    project = LiveProject(
+        folder, broker, rules="tests.live_rules:SIMULATED", columns=COLUMNS,
+        live={"batch": "20ms", "batch_events": 300, **live},
+    )  # fmt: skip
+    project.live["changes_topic"] = project.topic("changes", 2)
+    project.live["rejects_topic"] = project.topic("rejects")
+    project.source("app", partitions, topic=topic)
+    return project
+
+
+def send(project: LiveProject, parts: Sequence[Sequence[bytes]]) -> None:
+    """Records to the partitions of the source's topic."""
+    (topic,) = project.config.source("app").topics
+    for number, part in enumerate(parts):
+        project.produce(topic, part, number)

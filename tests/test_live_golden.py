@@ -1,0 +1,93 @@
+"""Every golden case through the real flow: Kafka, Bytewax, store, archive, change topic."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from labeling.cli.main import group as labeling
+from labeling.io.store import Store
+from labeling.testing.golden_case import places
+from rules import RULES
+from tests.kafka_broker import Broker
+from tests.live_golden import COLUMNS, FIXTURES, START, Group, differences, groups, rows_differ
+from tests.live_process import catch_up, flow
+from tests.live_project import LiveProject
+from tests.replay_project import same_modules
+
+GROUPS = groups()
+COLUMNS_TEXT = "\n".join(f"{name} = '{kind}'" for name, kind in COLUMNS.items())
+by_group = pytest.mark.parametrize("group", GROUPS, ids=lambda g: f"{g.lateness}-{g.max_disorder}")
+
+
+def project_of(folder: Path, broker: Broker, group: Group, **live: object) -> LiveProject:
+    """A project with the settings of a group, and a topic for its events."""
+    project = LiveProject(
+        folder, broker, rules="rules:RULES", columns=COLUMNS, lateness=group.lateness, horizon="3d",
+        live={"batch": "20ms", **live},
+    )  # fmt: skip
+    project.live["changes_topic"] = project.topic("changes")
+    project.source("app", max_disorder=group.max_disorder)
+    return project
+
+
+def feed(project: LiveProject, group: Group, processes: int) -> None:
+    """A flow that dies in the middle of each part, the cases without late events being the first.
+
+    What is late depends on the batches: the others come event by event.
+    """
+    (topic,) = project.config.source("app").topics
+    for records, batch in ((group.in_bound, len(group.in_bound) // 8 + 1), (group.late, 1)):
+        if not records:
+            continue
+        project.produce(topic, records)
+        project.write(batch_events=batch)
+        middle = ("before COMMIT", 5) if processes == 1 else ("before the step", 3)
+        with flow(project, "--until-caught-up", processes=processes, die=middle) as one:
+            assert one.died(), one.said
+        if processes == 1:
+            project.run()
+        else:
+            catch_up(project, processes=processes)
+
+
+@by_group
+def test_one_process_that_dies(broker: Broker, tmp_path: Path, group: Group) -> None:
+    """Rows, changes and outcomes of every case are those of the fixtures, event by event."""
+    project = project_of(tmp_path, broker, group)
+    feed(project, group, 1)
+    assert not differences(project, group, project.live["changes_topic"])
+
+
+@by_group
+def test_two_processes_one_of_which_dies(broker: Broker, tmp_path: Path, group: Group) -> None:
+    """The same of two processes with a shard each."""
+    project = project_of(tmp_path, broker, group, shards=2)
+    feed(project, group, 2)
+    assert not differences(project, group, project.live["changes_topic"])
+
+
+@by_group
+def test_import_and_replay(tmp_path: Path, group: Group) -> None:
+    """The rows of every case, from its events in a file; what a stream finds too late left out."""
+    text = f"rules = 'rules:RULES'\n[columns]\n{COLUMNS_TEXT}\n[[source]]\nname = 'app'\n"
+    (tmp_path / "labeling.toml").write_text(text + "files = '*.jsonl'\n")
+    lines = [json.dumps(r) for placed in group.placed for r in placed.timely]
+    (tmp_path / "events.jsonl").write_text("\n".join(lines))
+    config = ["--config", str(tmp_path / "labeling.toml")]
+    span = ["--from", f"{START:%Y-%m-%d}T00", "--to", f"{group.ends:%Y-%m-%d}T00"]
+    with same_modules():
+        for command in (["import"], ["replay", *span]):
+            done = CliRunner().invoke(labeling, [*command, *config])
+            assert done.exit_code == 0, done.output
+    with Store.open(tmp_path / "store.duckdb", read_only=True) as store:
+        assert not [d for placed in group.placed for d in rows_differ(store, placed)]
+
+
+def test_every_case_is_in_a_group() -> None:
+    """No fixture is left out."""
+    named = {p.case.name for group in GROUPS for p in group.placed}
+    assert named == {place.name for place in places(FIXTURES, RULES)}
