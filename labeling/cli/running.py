@@ -37,8 +37,9 @@ from labeling.live.board import Board
 from labeling.live.feed import Feed
 from labeling.live.gather import Gather
 from labeling.live.items import Bundle
+from labeling.live.memory import open_shard
 from labeling.live.patience import Patience
-from labeling.live.resume import Resume, follow, open_shard, resume
+from labeling.live.resume import Resume, follow, resume
 from labeling.live.shard import Shard
 from labeling.live.wiring import open_feeds, open_outbox
 from labeling.live.writer import Writer

@@ -21,9 +21,10 @@ from labeling.engine.watermark import NEVER
 from labeling.errors import StoreError
 from labeling.io.archive import hour_start
 from labeling.io.store import Commit, Counts, Store
+from labeling.live.books import position_rows, watermark_rows
 from labeling.live.items import Bundle, Place, Position, Result
 from labeling.live.outbox import Outbox, change_records, insert_records, reject_records
-from labeling.live.resume import Resume, position_rows, watermark_rows
+from labeling.live.resume import Resume
 from labeling.model.event import TS
 from labeling.model.rule import LabelRule
 from labeling.model.table import ROW_KEY, table_of
