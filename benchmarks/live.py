@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -67,7 +68,7 @@ def run(
         middle = sorted(ran, key=lambda r: r.seconds)[len(ran) // 2]
         told: dict[str, Any] = {
             "bytes_per_event": round(log.stat().st_size / events),
-            "backlog": middle.told(events),
+            "backlog": {**middle.told(events), "flow_events_per_second": _flowed(middle.output)},
         }
         if plain:
             broker.create_topic("plain", partitions)
@@ -96,6 +97,12 @@ def _write(log: Path, events: int, hours: float, seed: int) -> None:
         World(), log, events=events, hours=hours, seed=seed, start=data.START, form="jsonl",
         disturbance=Disturbance(disorder_ms=30_000),
     )  # fmt: skip
+
+
+def _flowed(said: str) -> int | None:
+    """The rate of the flow itself, without start-up and closing the store, as it says."""
+    found = re.search(r"events in [\d.]+ s, (\d+) a second", said)
+    return int(found[1]) if found else None
 
 
 def _project(folder: Path, bootstrap: str, name: str) -> Path:
@@ -155,21 +162,22 @@ def _steady(
     broker.create_topic("steady", partitions)
     folder = _project(root / "steady", broker.bootstrap, "steady")
     lags: list[int] = []
+    last: dict[str, Any] = {}
     with _flow(folder):
         while _status(folder) is None:
             time.sleep(0.2)
-        producer = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.topic", broker.bootstrap, "steady", str(log),
-             "--partitions", str(partitions), "--rate", str(rate)],
+        words = [broker.bootstrap, "steady", str(log), "--partitions", str(partitions)]
+        with subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.topic", *words, "--rate", str(rate)],
             cwd=commands.ROOT,
             stdout=subprocess.PIPE,
-        )  # fmt: skip
-        while producer.poll() is None:
-            time.sleep(1)
-            if status := _status(folder):
-                lags.append(_lag(status))
-        took = json.loads(producer.stdout.read())["seconds"] if producer.stdout else 0.0
-        last = _status(folder) or {}
+        ) as producer:
+            while producer.poll() is None:
+                time.sleep(1)
+                if status := _status(folder):
+                    last = status
+                    lags.append(_lag(status))
+            took = json.loads(producer.communicate()[0])["seconds"]
     half = lags[len(lags) // 2 :]
     return {
         "produced_per_second": round(rate * seconds / took),

@@ -26,6 +26,7 @@ TINY: Final = {
     "held": "--sizes 3000,6000 --batch 500 --steps 2 --carry all",
     "importing": "--events 2000 --hours 1 --repeat 1",
     "replay": "--sizes 2000,4000 --hours 1,2 --repeat 1",
+    "live": "--events 3000 --hours 1 --rate 1000 --seconds 3 --plain 1000",
 }
 
 

@@ -121,7 +121,13 @@ class Running:
         commits = _Commits(writer, upkeep, self.board)
         # Alone, a process knows all marks by itself, and sooner.
         floor = self.board.floor if len(self.addresses) > 1 else _unknown
+        began = time.monotonic()
         self._stream(begin, shards, commits, floor, until_caught_up=until_caught_up)
+        events, took = sum(self.board.events.values()), time.monotonic() - began
+        _LOG.info(
+            "%d events in %.1f s, %.0f a second; %d commits took %.1f s of it",
+            events, took, events / max(took, 1e-9), self.board.commits, self.board.commit_s,
+        )  # fmt: skip
         outbox.flush(_FLUSH_S)
         for rule in self.rules:
             yield writer.said(rule)
