@@ -5,6 +5,7 @@
 #   make lint      ruff: rules and format          make types   mypy, strict
 #   make bench     the benchmarks, one JSON line each
 #   make chaos     kill -9 at random instants under load (KILLS=200), then everything compared
+#   make fuzz      spoiled records through the flow (RECORDS=1000000), then the counts compared
 #   make lock      requirements.lock again, from pyproject.toml
 #   make install   .venv from the lock file        make clean   remove what was made
 #
@@ -14,11 +15,12 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?=
 ARGS ?=
 KILLS ?= 200
+RECORDS ?= 1000000
 SUITABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 STAMP := .venv/.installed
 
-.PHONY: install demo test lint types bench chaos lock clean
+.PHONY: install demo test lint types bench chaos fuzz lock clean
 
 install: $(STAMP)
 	@:
@@ -57,6 +59,9 @@ bench: install
 
 chaos: install
 	@.venv/bin/python -m tests.chaos --kills $(KILLS) $(ARGS)
+
+fuzz: install
+	@.venv/bin/python -m tests.live_fuzz --records $(RECORDS) $(ARGS)
 
 # Versions and hashes for every platform and both Pythons, and no host.
 lock: install

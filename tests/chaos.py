@@ -25,6 +25,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from labeling.errors import LabelingError
 from tests.kafka_broker import Broker
 from tests.live_checks import check, check_consumer, check_produced
 from tests.live_process import catch_up, flow
@@ -35,6 +36,10 @@ from tests.live_stream import START, dealt, send, simulated, simulated_project
 RECORDS_PER_KILL: Final = 600
 SHARES: Final = (6, 3, 1)
 _SLICE_S: Final = 0.05
+#: Commits of the run at hand that took something in.
+_COMMITTED: Final = (
+    "SELECT count(*) AS n FROM commits WHERE events > 0 AND run = (SELECT max(run) FROM commits)"
+)
 
 
 @dataclass
@@ -68,17 +73,18 @@ def rampage(
 
 
 def _kill_once(project: LiveProject, chance: random.Random, processes: int) -> bool:
-    """Start, kill one process at a random instant; whether that was before it had begun to read."""
-    early = chance.random() < 0.2
+    """Start, kill one process at a random instant; whether that was before it had read anything."""
+    phase = chance.choices(("starting", "opening", "reading"), (1, 1, 3))[0]
     with flow(project, processes=processes) as one:
-        if not early:
+        if phase != "starting":
             one.until_said("SQL and metrics at")
-        time.sleep(chance.uniform(0, 1.0 if early else 0.8))
-        alive = all(p.poll() is None for p in one.running)
-        assert alive, one.said
+        if phase == "reading":
+            one.until(_COMMITTED, lambda f: f["n"][0] > 0)
+        time.sleep(chance.uniform(0, 0.8))
+        assert all(p.poll() is None for p in one.running), one.said
         one.kill(chance.randrange(processes))
         one.end()
-    return early
+    return phase != "reading"
 
 
 @contextmanager
@@ -147,8 +153,10 @@ def verified(project: LiveProject) -> str:
 
 
 def _so_far(project: LiveProject) -> str:
-    counts = project.counts() if project.config.store.exists() else {"records": 0}
-    return f"{counts['records']:,} records read"
+    try:
+        return f"{project.counts()['records']:,} records read"
+    except LabelingError:  # killed before the first start had made the store
+        return "nothing read"
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -2,8 +2,10 @@
 
     python -m tests.live_fuzz --records 1000000          (or: make fuzz RECORDS=1000000)
 
-Always holds: the same seed gives the same records; the flow goes through all of them, its four
-counts add up to what was produced, and its rows are those of what it archived.
+Always holds: the same seed gives the same records but for their times, which end now: a mutated
+time that lies ahead of them is in the future, and none makes all the others late. The flow goes
+through all of them, its four counts add up to what was produced, and its rows are those of what it
+archived.
 
 Not promised: that a mutation makes a bad record. Some are events like others.
 """
@@ -12,7 +14,9 @@ from __future__ import annotations
 
 import argparse
 import random
+import re
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,9 +25,11 @@ from typing import Final
 from tests.kafka_broker import Broker
 from tests.live_checks import check
 from tests.live_project import LiveProject
-from tests.live_stream import dealt, send, simulated, simulated_project
+from tests.live_stream import START, dealt, send, simulated, simulated_project
 
 _CHUNK: Final = 50_000
+#: A time of the simulator's stream, epoch ms.
+_TIME: Final = re.compile(rb"177[34]\d{9}")
 _TOKENS: Final = (
     b"null", b"true", b"1e400", b"-0", b"[]", b"{}", b'""', b"NaN", b'"\\ud800"', b"\x00", b"\xff",
     b"9223372036854775808", b"1.5", b'{"a":{"a":{"a":{}}}}', b'"2026-03-20T06:00:00Z"', b"\n",
@@ -92,6 +98,12 @@ def mutated(records: Sequence[bytes], number: int, seed: int) -> list[bytes]:
     return made
 
 
+def recent(records: Sequence[bytes], hours: int) -> list[bytes]:
+    """The records with their times moved so that they begin so many hours ago."""
+    shift = round(time.time() - START.timestamp() - hours * 3_600) * 1_000
+    return [_TIME.sub(lambda found: b"%d" % (int(found[0]) + shift), r) for r in records if r]
+
+
 def fuzz(
     project: LiveProject, number: int, seed: int, tell: Callable[[str], None] = lambda _: None
 ) -> None:
@@ -99,7 +111,8 @@ def fuzz(
     sent = 0
     while sent < number:
         size = min(_CHUNK, number - sent)
-        base = [r for r in simulated(10_000, seed=seed + sent, late=0.01) if r]
+        later = -(-(number - sent) // _CHUNK)
+        base = recent(simulated(10_000, seed=seed + sent, late=0.01), hours=2 * later)
         send(project, dealt(mutated(base, size, seed + sent), (4, 2, 1)))
         project.run()
         sent += size

@@ -13,6 +13,8 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import compress, count
+from operator import itemgetter
 from typing import Final
 
 import duckdb
@@ -52,13 +54,18 @@ class BulkReader:
             The fields of the records that it takes and their rows (UInt32, rising); None where it
             takes none.
         """
-        records = _utf8(payloads)
-        rows = pl.int_range(len(records), dtype=pl.UInt32, eager=True)
+        rows = pl.int_range(len(payloads), dtype=pl.UInt32, eager=True)
+        passed: Sequence[bytes | None] = payloads
+        if refused := [*self._refused(payloads)]:
+            good = bytearray(b"\x01") * len(payloads)
+            for row in refused:
+                good[row] = 0
+            passed = list(compress(payloads, good))
+            rows = rows.filter(~rows.is_in(refused))
+        records = _utf8(passed)
         unfit = records.is_null() | records.str.contains(r"\u0000", literal=True)
-        refused = [*self._refused(payloads)]
-        if refused or unfit.any():
-            fit = (~unfit).scatter(refused, False)
-            rows, records = rows.filter(fit), records.filter(fit)
+        if unfit.any():
+            rows, records = rows.filter(~unfit), records.filter(~unfit)
         if not len(rows):
             return None
         try:
@@ -71,12 +78,18 @@ class BulkReader:
 
     def _refused(self, payloads: Sequence[bytes | None]) -> Iterator[int]:
         """Rows of the records that msgspec refuses."""
-        try:
-            deque(map(self._check, payloads), maxlen=0)  # type: ignore[arg-type]  # None raises
-        except _REFUSED:
-            for row, payload in enumerate(payloads):
-                if not _passes(self._check, payload):
-                    yield row
+        # No Python runs for a good record: after a bad one the same iterators go on behind it.
+        places = count()
+        fed = map(itemgetter(0), zip(payloads, places, strict=False))
+        looked = 0
+        while True:
+            try:
+                deque(map(self._check, fed), maxlen=0)
+            except _REFUSED:
+                yield next(places) - 1 - looked
+                looked += 1
+            else:
+                return
 
     def _fields(self, records: pl.DataFrame) -> pl.DataFrame:
         if self._duck is None:
