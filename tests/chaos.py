@@ -33,7 +33,9 @@ from tests.live_project import LiveProject
 from tests.live_stream import START, dealt, send, simulated, simulated_project
 
 #: Records for each kill, so that a load lasts as long as the killing.
-RECORDS_PER_KILL: Final = 600
+RECORDS_PER_KILL: Final = 1_500
+#: Slices for each kill: a kill takes less time than so many of them.
+_SLICES_PER_KILL: Final = 60
 SHARES: Final = (6, 3, 1)
 _SLICE_S: Final = 0.05
 #: Commits of the run at hand that took something in.
@@ -64,7 +66,7 @@ def rampage(
     chance = random.Random(seed)
     records = simulated(kills * RECORDS_PER_KILL, seed=seed, hours=6.0, late=0.01)
     outcome = Outcome(records=len(records), records_sent=list(records))
-    with _producing(project, records):
+    with _producing(project, records, kills * _SLICES_PER_KILL):
         for number in range(kills):
             outcome.while_starting += _kill_once(project, chance, processes)
             outcome.kills += 1
@@ -88,10 +90,10 @@ def _kill_once(project: LiveProject, chance: random.Random, processes: int) -> b
 
 
 @contextmanager
-def _producing(project: LiveProject, records: Sequence[bytes]) -> Iterator[None]:
+def _producing(project: LiveProject, records: Sequence[bytes], slices: int) -> Iterator[None]:
     """Send records slice by slice beside the block, and the rest when it ends."""
     parts = dealt(records, SHARES)
-    size = max(1, len(records) // 400)
+    size = max(1, len(records) // slices)
     over = threading.Event()
     failed: list[BaseException] = []
 

@@ -12,9 +12,11 @@ from typing import Any
 import polars as pl
 import pytest
 
+from labeling.errors import StoreError
 from labeling.io import compaction, leases
 from labeling.io.archive import SORTED_BY
 from labeling.io.compaction import Compacted, compact, complete_before, stems
+from labeling.io.remote import open_store
 from labeling.io.store import Store
 from tests.replay_project import ReplayProject, event
 from tests.store_shapes import at
@@ -220,3 +222,13 @@ def test_command_without_a_stream(tmp_path: Path) -> None:
     with leases.alone(project.config.store):
         busy = project.command("compact", "--before", "2026-11-20T12")
     assert (busy.exit_code, "wait until it ends" in busy.stderr) == (1, True)
+
+
+def test_beside_a_flow_that_is_gone_it_leaves_the_store_alone(tmp_path: Path) -> None:
+    """A compaction that outlives its flow must not lock the store against the next one."""
+    path = tmp_path / "store.duckdb"
+    Store.open(path).close()
+    with pytest.raises(StoreError, match="no flow serves"):
+        open_store(path, needed=True)
+    with Store.open(path) as store:
+        assert store.run == 2

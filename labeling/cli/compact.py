@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 @click.command("compact")
 @click.option("--before", help="Hours before this one, UTC; default: those that F has passed.")
+@click.option("--beside", is_flag=True, help="Only beside a running flow: else end at once.")
 @click.option("--config", "path", type=click.Path(path_type=Path), help="labeling.toml to use.")
-def command(before: str | None, path: Path | None) -> None:
+def command(before: str | None, beside: bool, path: Path | None) -> None:
     """Move what a stream archived into sorted files by hour; beside `labeling run`, or alone.
 
     Example: labeling compact --before 2026-11-20T06
@@ -37,7 +38,7 @@ def command(before: str | None, path: Path | None) -> None:
     config = load_config(path or find_config())
     archive = Archive(config.archive, config.columns)
     started = time.monotonic()
-    with open_store(config.store) as store:
+    with open_store(config.store, needed=beside) as store:
         before_ts = parse_hour(before) if before else complete_before(store, config.lateness_ms)
         if before_ts is None:
             click.echo("nothing to compact: no stream has read anything yet")

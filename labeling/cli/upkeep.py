@@ -52,9 +52,10 @@ class Upkeep:
                 "retention dropped %s", ", ".join(f"{n:,} of {t}" for t, n in dropped.items())
             )
         if self.config.live.compact:
-            words = ("-m", "labeling.cli.main", "compact", "--config", str(self.config.path))
+            # Should the flow die, its compaction must not hold the store against the next one.
+            words = ("-m", "labeling.cli.main", "compact", "--beside")
             self._compaction = subprocess.Popen(  # noqa: S603 - this program itself
-                [sys.executable, *words],
+                [sys.executable, *words, "--config", str(self.config.path)],
                 stdout=subprocess.DEVNULL,
                 preexec_fn=_step_back,  # noqa: PLW1509 - one call of the system, no lock is held
             )

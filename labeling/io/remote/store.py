@@ -99,15 +99,16 @@ class RemoteStore(Store):
         return int(told["commit"])
 
 
-def open_store(path: Path, *, read_only: bool = False) -> Store:
+def open_store(path: Path, *, read_only: bool = False, needed: bool = False) -> Store:
     """Open a store, or speak to the process that has it open.
 
     Args:
         path: the DuckDB file.
         read_only: for questions only.
+        needed: only the latter: the file itself would be in a starting flow's way.
 
     Raises:
-        StoreError: as ``Store.open``.
+        StoreError: as ``Store.open``; with ``needed``, nobody serves the store.
 
     Example:
         ``with open_store(config.store, read_only=True) as store: store.query("FROM commits")``
@@ -118,4 +119,6 @@ def open_store(path: Path, *, read_only: bool = False) -> Store:
         if client.greet() is not None:
             db = RemoteDatabase(path, client, patient=not read_only)
             return RemoteStore(db, writes=not read_only)
+    if needed:
+        raise StoreError(f"no flow serves {path}; start `labeling run`, or leave out --beside")
     return Store.open(path, read_only=read_only)
