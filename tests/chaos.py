@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import sys
 import threading
 import time
@@ -150,7 +151,8 @@ def verified(project: LiveProject) -> str:
     span = ["--from", f"{START:%Y-%m-%dT%H}", "--to", f"{START + timedelta(hours=7):%Y-%m-%dT%H}"]
     done = project.command("verify", *span)
     last = done.output.strip().splitlines()[-1]
-    assert last.startswith("live equals replay"), done.output
+    assert done.exit_code == 0, done.output
+    assert re.fullmatch(r"live equals replay: .*\b0 (bugs|differences)", last), done.output
     return last
 
 

@@ -23,8 +23,8 @@ import polars as pl
 from labeling.config.source import SourceConfig
 from labeling.engine.watermark import NEVER
 from labeling.io.decode import Decoded, Decoder
-from labeling.io.kafka import PartitionId, Polled, Progress, Reader
-from labeling.live.items import Batch, Gap, Place
+from labeling.io.kafka import Gap, PartitionId, Polled, Progress, Reader
+from labeling.live.items import Batch, Place
 
 _LOG: Final = logging.getLogger("labeling")
 
@@ -139,7 +139,7 @@ class Feed:
         records = _by_partition(polled.batch.positions)
         for new in polled.gaps:
             before = self._gaps.get(new.partition, new)
-            self._gaps[new.partition] = Gap(before.from_offset, new.to_offset)
+            self._gaps[new.partition] = Gap(new.partition, before.from_offset, new.to_offset)
         for at in polled.progress:
             gap = self._gaps.get(at.partition)
             if gap is not None and not at.records and not at.at_end:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import polars as pl
 
 from labeling.io.archive import ArchiveFile
+from labeling.io.kafka import Gap
 from labeling.io.store import Counts
 
 
@@ -32,14 +33,6 @@ class Place(NamedTuple):
     def name(self) -> str:
         """The partition within its source, as watermarks name it."""
         return f"{self.topic}/{self.partition}"
-
-
-@dataclass(frozen=True)
-class Gap:
-    """Records ``[from_offset, to_offset)`` that had expired before they were read."""
-
-    from_offset: int
-    to_offset: int
 
 
 @dataclass(frozen=True)
