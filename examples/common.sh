@@ -4,11 +4,12 @@
 #   compared   what check.sql holds the rows to
 #
 # Ends with 0 where all rows agree, 1 where one differs, 2 where something is missing.
-# $LABELING is the command to use; without it, `labeling` of the PATH.
+# $LABELING is the command to use; without it, `labeling` of the PATH. $PYTHON is its interpreter.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[1]}")" && pwd)
 read -r -a labeling <<< "${LABELING:-labeling}"
+python=${PYTHON:-$(dirname "$(command -v labeling || true)")/python}
 if [ $# -ne 2 ]; then
   echo "usage: $0 DATA_DIR WORK_DIR" >&2
   exit 2
@@ -33,7 +34,7 @@ ln -sfn "$data" data
 "${labeling[@]}" sql - < "$here/results.sql"
 
 # check.sql gives the rows that only one of the two sides has.
-"${labeling[@]}" sql - --out differences.csv < "$here/check.sql"
+"$python" "$here/../compare.py" "$here/check.sql" differences.csv
 differences=$(($(wc -l < differences.csv) - 1))
 if [ "$differences" -ne 0 ]; then
   echo "$example: $differences rows differ from $compared; $PWD/differences.csv has them" >&2

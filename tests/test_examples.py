@@ -38,6 +38,7 @@ def run(name: str, *arguments: Path | str) -> subprocess.CompletedProcess[str]:
     """Run an example with this interpreter's ``labeling``."""
     environment = os.environ | {
         "LABELING": f"{sys.executable} -m labeling.cli.main",
+        "PYTHON": sys.executable,
         "PYTHONPATH": str(ROOT),
     }
     script = ROOT / "examples" / name / "run.sh"
