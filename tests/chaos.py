@@ -29,7 +29,7 @@ from typing import Final
 from labeling.errors import LabelingError
 from tests.kafka_broker import Broker
 from tests.live_checks import check, check_consumer, check_produced
-from tests.live_process import catch_up, flow
+from tests.live_process import DEADLINE_S, catch_up, flow
 from tests.live_project import LiveProject
 from tests.live_stream import START, dealt, send, simulated, simulated_project
 
@@ -39,6 +39,8 @@ RECORDS_PER_KILL: Final = 1_500
 _SLICES_PER_KILL: Final = 60
 SHARES: Final = (6, 3, 1)
 _SLICE_S: Final = 0.05
+#: What the killed flow has left is read in small rounds, on a machine that does other work.
+_SLOWEST_PER_S: Final = 1_000
 #: Commits of the run at hand that took something in.
 _COMMITTED: Final = (
     "SELECT count(*) AS n FROM commits WHERE events > 0 AND run = (SELECT max(run) FROM commits)"
@@ -133,7 +135,8 @@ def settle(project: LiveProject, outcome: Outcome, processes: int = 1) -> str:
         "event_ts": int(ends.timestamp()) * 1000,
     }
     lasts = [[json.dumps({**closing, "event_id": f"close-{n}"}).encode()] for n in range(3)]
-    catch_up(project, processes=processes)
+    backlog_s = DEADLINE_S + outcome.records / _SLOWEST_PER_S
+    catch_up(project, processes=processes, deadline_s=backlog_s)
     send(project, lasts)
     catch_up(project, processes=processes)
     check(project)

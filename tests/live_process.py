@@ -42,9 +42,9 @@ class Flow:
     running: list[subprocess.Popen[bytes]]
     log: Path = field(default_factory=Path)
 
-    def wait(self) -> list[int]:
+    def wait(self, deadline_s: float = DEADLINE_S) -> list[int]:
         """The statuses, once all have ended; after a failure the others have some seconds."""
-        deadline = time.monotonic() + DEADLINE_S
+        deadline = time.monotonic() + deadline_s
         while None in (codes := [p.poll() for p in self.running]):
             if any(codes):
                 deadline = min(deadline, time.monotonic() + AFTER_S)
@@ -60,9 +60,9 @@ class Flow:
             one.kill()
             one.wait()
 
-    def done(self) -> None:
+    def done(self, deadline_s: float = DEADLINE_S) -> None:
         """Wait, and hold it to a clean end."""
-        assert self.wait() == [0] * len(self.running), self.said
+        assert self.wait(deadline_s) == [0] * len(self.running), self.said
 
     def died(self) -> bool:
         """Wait for the end; whether it was death and not a clean one, or an error."""
@@ -157,10 +157,12 @@ def flow(
         started.end()
 
 
-def catch_up(project: LiveProject, *args: str, processes: int = 1) -> str:
+def catch_up(
+    project: LiveProject, *args: str, processes: int = 1, deadline_s: float = DEADLINE_S
+) -> str:
     """A flow until it has caught up; what it said."""
     with flow(project, "--until-caught-up", *args, processes=processes) as one:
-        one.done()
+        one.done(deadline_s)
         return one.said
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 import polars as pl
 
@@ -47,7 +47,19 @@ _CONDITIONS: Final = (Happened, Active, Wrapped)
 _INTEGERS: Final = (Count, CountDistinct, SumOf, TimeTo, Dwell, ReportedDwell)
 
 
-def fail(rule: LabelRule, message: str) -> NoReturn:
+class Named(Protocol):
+    """A rule, as far as messages go."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def version(self) -> int:
+        """Its version."""
+
+
+def fail(rule: Named, message: str) -> NoReturn:
     """Refuse a rule.
 
     Raises:
@@ -92,7 +104,7 @@ def label_order(rule: LabelRule) -> tuple[str, ...]:
 
 
 def infer(
-    rule: LabelRule,
+    rule: Named,
     n: Node,
     where: str,
     schema: Mapping[str, pl.DataType],
@@ -121,7 +133,7 @@ def infer(
     return kind
 
 
-def _infer_op(rule: LabelRule, op: Op, where: str, kinds: list[pl.DataType]) -> pl.DataType:
+def _infer_op(rule: Named, op: Op, where: str, kinds: list[pl.DataType]) -> pl.DataType:
     def family(kind: pl.DataType) -> str:
         return "number" if kind.is_numeric() else str(kind)
 

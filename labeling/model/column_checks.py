@@ -1,0 +1,112 @@
+"""What any rule's columns, matches and selectors must satisfy.
+
+Always holds: a check raises ``RuleError`` naming the rule, the place and the fix, or what it looked
+at can be evaluated on any events that satisfy the contract.
+
+Not promised: that a wrapped Polars expression obeys the laws; ``labeling check`` tries that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Final
+
+import polars as pl
+
+from labeling.model.expr import AnchorColumn, Column, LabelRef, Wrapped
+from labeling.model.label_types import Named, fail, infer
+from labeling.model.selector import Event
+from labeling.model.vocabulary import Measure
+
+#: A name that can be a table's or a column's.
+NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
+#: How Polars prints constants, calls of Python functions, and selectors.
+_QUOTED: Final = re.compile(r'"[^"]*"')
+_PYTHON: Final = re.compile(r"python_udf|\.fold\(|\.reduce\(|\.rolling_map\(")
+_SELECTOR: Final = re.compile(r"\bcs\.")
+
+
+def check_name(rule: Named) -> None:
+    """The rule's name and version."""
+    if not NAME.fullmatch(rule.name):
+        fail(rule, "name: use lower-case letters, digits and _, a letter first")
+    if rule.version < 1:
+        fail(rule, f"version={rule.version}: versions count from 1")
+
+
+def check_match(
+    rule: Named, match: Iterable[str], where: str, schema: Mapping[str, pl.DataType]
+) -> None:
+    """Columns whose equality relates events."""
+    names = tuple(match)
+    if "user_id" not in names:
+        fail(rule, f"{where}={names}: add 'user_id': events are sharded by user")
+    if len(set(names)) != len(names):
+        fail(rule, f"{where}={names}: a column is named twice")
+    for name in names:
+        check_column(rule, name, where, schema)
+        if schema[name] != pl.String():
+            fail(rule, f"{where}: {name!r} is not a string column and cannot be matched")
+
+
+def check_column(rule: Named, name: str, where: str, schema: Mapping[str, pl.DataType]) -> None:
+    """A column that events have."""
+    if name not in schema:
+        near = get_close_matches(name, schema, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        fail(
+            rule,
+            f"{where}: unknown column {name!r}; {hint}A column beyond the contract is declared "
+            f"in the rule, columns={{{name!r}: 'str'}}, and in the configuration's [columns]",
+        )
+
+
+def check_selector(
+    rule: Named, selector: Event, where: str, schema: Mapping[str, pl.DataType]
+) -> None:
+    """An ``Event``: its match columns and its condition."""
+    if selector.match is not None:
+        check_match(rule, selector.match, f"{where}, match", schema)
+    if selector.where is None:
+        return
+    for n in selector.where.walk():
+        if isinstance(n, Measure | LabelRef | AnchorColumn):
+            fail(
+                rule, f"{where}, where: reads the event's own columns only, not {type(n).__name__}"
+            )
+        if isinstance(n, Column):
+            check_column(rule, n.name, f"{where}, where", schema)
+        if isinstance(n, Wrapped):
+            check_polars(rule, n.expr, f"{where}, where", schema)
+    if not isinstance(selector.where, Wrapped):
+        kind = infer(rule, selector.where, where, schema, {})
+        if kind != pl.Boolean():
+            fail(rule, f"{where}, where: is {kind}, not a condition; compare it with something")
+
+
+def check_polars(
+    rule: Named,
+    expr: pl.Expr,
+    where: str,
+    schema: Mapping[str, pl.DataType],
+    beside: Iterable[str] = ("delay_ms",),
+) -> None:
+    """A wrapped expression, over the columns of events and those named ``beside``."""
+    text = _QUOTED.sub("", str(expr))
+    if _PYTHON.search(text) or _holds_python(expr):
+        fail(rule, f"{where}: row-wise Python is refused; write it with Polars expressions")
+    if _SELECTOR.search(text):
+        fail(rule, f"{where}: a selector may take any column; name the columns that are read")
+    for name in expr.meta.root_names():
+        if name not in beside:
+            check_column(rule, name, where, schema)
+
+
+def _holds_python(expr: pl.Expr) -> bool:
+    """Whether it cannot be written down without pickling a function."""
+    try:
+        return "cloudpickle" in expr.meta.serialize(format="json")
+    except pl.exceptions.ComputeError:
+        return True
