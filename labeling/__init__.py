@@ -3,9 +3,19 @@
 What a rule author imports. Nothing here does I/O.
 """
 
+from labeling.model.attribution import AttributionRule
+from labeling.model.credit import (
+    first_touch,
+    last_touch,
+    linear,
+    position_based,
+    time_decay,
+    weighted,
+)
 from labeling.model.expr import anchor, column, label
 from labeling.model.rule import LabelRule
 from labeling.model.selector import Event
+from labeling.model.session import session
 from labeling.model.vocabulary import (
     active,
     aggregate,
@@ -24,6 +34,7 @@ from labeling.model.window import end_of_day
 
 __version__ = "0.1.0"
 __all__ = [
+    "AttributionRule",
     "Event",
     "LabelRule",
     "active",
@@ -34,12 +45,19 @@ __all__ = [
     "count_distinct",
     "dwell",
     "end_of_day",
+    "first_touch",
     "first_value",
     "happened",
     "label",
+    "last_touch",
     "last_value",
+    "linear",
     "max_of",
     "min_of",
+    "position_based",
+    "session",
     "sum_of",
+    "time_decay",
     "time_to",
+    "weighted",
 ]

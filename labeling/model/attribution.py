@@ -149,9 +149,29 @@ class AttributionRule:
         return longest + (DAY_MS if any(c is not None for c in chains) else 0)
 
     @property
+    def row_keys(self) -> tuple[str, ...]:
+        """The columns that name a row; an action's rows share all but the last two."""
+        return tuple(ATTRIBUTION_KEY_SCHEMA)
+
+    @property
+    def looks_ahead_ms(self) -> int:
+        """How far ahead of an action an event can matter to it."""
+        return self.undone_ms
+
+    @property
+    def looks_back_ms(self) -> int:
+        """How far before an action an event can matter to it."""
+        return self.lookback_ms
+
+    @property
+    def window_ms(self) -> int:
+        """How long after an action its rows are there: at once. What undoes them comes later."""
+        return 0
+
+    @property
     def reach_ms(self) -> int:
         """How long an event can matter."""
-        return self.lookback_ms + self.undone_ms
+        return self.looks_back_ms + self.looks_ahead_ms
 
     @property
     def sessions(self) -> Session | None:

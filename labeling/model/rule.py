@@ -118,9 +118,29 @@ class LabelRule:
         return 0 if self.repeat_within is None else duration_ms(self.repeat_within)
 
     @property
+    def row_keys(self) -> tuple[str, ...]:
+        """The columns that name a row."""
+        return tuple(KEY_SCHEMA)
+
+    @property
+    def looks_ahead_ms(self) -> int:
+        """How far ahead of an anchor an event can matter to it."""
+        return self.bound.longest_ms
+
+    @property
+    def looks_back_ms(self) -> int:
+        """How far before an anchor an event can matter to it: the anchor may repeat another."""
+        return self.repeat_ms
+
+    @property
+    def window_ms(self) -> int:
+        """How long after an anchor its last point lies, at most."""
+        return self.bound.longest_ms
+
+    @property
     def reach_ms(self) -> int:
         """How long an event can matter: to an anchor before it, and to a repeat after it."""
-        return self.bound.longest_ms + self.repeat_ms
+        return self.looks_ahead_ms + self.looks_back_ms
 
     @cached_property
     def measures(self) -> tuple[Measure, ...]:
