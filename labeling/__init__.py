@@ -13,6 +13,7 @@ from labeling.model.credit import (
     weighted,
 )
 from labeling.model.expr import anchor, column, label
+from labeling.model.rows_of import rows_of
 from labeling.model.rule import LabelRule
 from labeling.model.selector import Event
 from labeling.model.session import session
@@ -55,6 +56,7 @@ __all__ = [
     "max_of",
     "min_of",
     "position_based",
+    "rows_of",
     "session",
     "sum_of",
     "time_decay",

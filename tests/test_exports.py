@@ -15,6 +15,7 @@ from pathlib import Path
 import labeling
 
 EXPORTED = [
+    "AttributionRule",
     "Event",
     "LabelRule",
     "active",
@@ -25,14 +26,22 @@ EXPORTED = [
     "count_distinct",
     "dwell",
     "end_of_day",
+    "first_touch",
     "first_value",
     "happened",
     "label",
+    "last_touch",
     "last_value",
+    "linear",
     "max_of",
     "min_of",
+    "position_based",
+    "rows_of",
+    "session",
     "sum_of",
+    "time_decay",
     "time_to",
+    "weighted",
 ]
 
 

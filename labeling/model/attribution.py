@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from hashlib import blake2b
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -21,10 +21,14 @@ from labeling.model import attribution_checks
 from labeling.model.credit import Credit, Weighted, last_touch
 from labeling.model.event import TS, event_schema
 from labeling.model.expr import canonical
+from labeling.model.rows_of import RowsOf, columns_read, sources, types_read
 from labeling.model.rule import CARRY, columns_of
 from labeling.model.selector import Event, event
 from labeling.model.session import DAY_MS, SESSION, Session
 from labeling.model.window import duration_ms
+
+if TYPE_CHECKING:
+    from labeling.model.kinds import Rule
 
 #: Columns of a touch that its rows carry unless the rule says otherwise.
 TOUCH_CARRY: Final = ("item_id", "author_id", "request_id", "scene", "page_id", "position")
@@ -146,7 +150,8 @@ class AttributionRule:
         """How far before an action an event can matter to it (clause A20)."""
         chains = (self.repeat_within, self.max_actions, self.sessions)
         longest = max(t.within_ms or 0 for t in self.touches)
-        return longest + (DAY_MS if any(c is not None for c in chains) else 0)
+        behind = max((s.looks_back_ms for s in self.sources), default=0)
+        return longest + behind + (DAY_MS if any(c is not None for c in chains) else 0)
 
     @property
     def row_keys(self) -> tuple[str, ...]:
@@ -184,6 +189,11 @@ class AttributionRule:
         more = (e for e in (self.undone_by, self.refunded_by) if e is not None)
         return (self.action, *self.touches, *more)
 
+    @cached_property
+    def sources(self) -> tuple[Rule, ...]:
+        """The rules whose rows are touches."""
+        return sources(self.touches)
+
     def lane(self, selector: Event) -> tuple[str, ...]:
         """The match columns by which the selector's events are related to an action."""
         return selector.match or self.match
@@ -196,6 +206,7 @@ class AttributionRule:
         lanes = [self.lane(e) for e in self.selectors]
         if self.repeat_within is not None:
             lanes.append(self.repeat_columns)
+        lanes += [s.group for s in self.sources]
         return tuple(c for c in self.match if all(c in lane for lane in lanes))
 
     @property
@@ -206,7 +217,7 @@ class AttributionRule:
     @cached_property
     def event_types(self) -> frozenset[str]:
         """The event types that the rule reads."""
-        return frozenset(t for e in self.selectors for t in e.types)
+        return frozenset(types_read(self.selectors))
 
     @cached_property
     def event_columns(self) -> frozenset[str]:
@@ -214,7 +225,8 @@ class AttributionRule:
         read = {"user_id", "event_ts", "event_id", "event_type", self.path}
         read.update(self.carry, self.touch_carry, self.repeat_columns)
         read.update(*(self.lane(e) for e in self.selectors))
-        read.update(*(columns_of(e.where) for e in self.selectors if e.where is not None))
+        read.update(*(_conditioned(e) for e in self.selectors))
+        read.update(*(s.event_columns for s in self.sources))
         read.update(c for c in (self.priority, self.value) if c is not None)
         if not self.own_page:
             read.add("page_id")
@@ -275,3 +287,11 @@ class AttributionRule:
     def __repr__(self) -> str:
         """Name, version and digest."""
         return f"AttributionRule({self.key} {self.digest})"
+
+
+def _conditioned(selector: Event) -> frozenset[str]:
+    """The event columns that a selector's condition reads."""
+    if selector.where is None:
+        return frozenset()
+    read = columns_read if isinstance(selector, RowsOf) else columns_of
+    return read(selector.where)

@@ -24,6 +24,7 @@ from labeling.model.column_checks import (
 from labeling.model.credit import Weighted
 from labeling.model.event import IDENTITY, event_schema
 from labeling.model.label_types import fail
+from labeling.model.rows_of import RowsOf
 from labeling.model.selector import Event
 from labeling.model.session import SESSION, Session, known_zone
 
@@ -79,11 +80,15 @@ def _check_touches(rule: AttributionRule, schema: Schema) -> None:
     for number, touch in enumerate(rule.touches, start=1):
         where = f"touch {number} {touch.types}"
         check_selector(rule, touch, where, with_session)
+        if isinstance(touch, RowsOf) and "touch_ts" in touch.source.row_keys:
+            fail(rule, f"{where}: rows of an attribution are no touches; name its touches here")
         if touch.within_ms is None:
             fail(rule, f"{where}: say how far back it may lie, such as within='7d'")
         if touch.within_ms < rule.min_age_ms:
             fail(rule, f"{where}: within is shorter than min_age; nothing can be a touch")
     for event in (rule.action, rule.undone_by, rule.refunded_by):
+        if isinstance(event, RowsOf):
+            fail(rule, "actions and what undoes them are events; rows of another rule are touches")
         if event is not None and SESSION in rule.lane(event):
             fail(rule, f"{SESSION!r} may stand in the match of touches only")
     if SESSION in rule.match:

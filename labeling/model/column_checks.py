@@ -15,8 +15,9 @@ from typing import Final
 
 import polars as pl
 
-from labeling.model.expr import AnchorColumn, Column, LabelRef, Wrapped
+from labeling.model.expr import AnchorColumn, Column, LabelRef, Node, Wrapped
 from labeling.model.label_types import Named, fail, infer
+from labeling.model.rows_of import RowsOf
 from labeling.model.selector import Event
 from labeling.model.vocabulary import Measure
 
@@ -71,19 +72,38 @@ def check_selector(
         check_match(rule, selector.match, f"{where}, match", schema)
     if selector.where is None:
         return
+    where = f"{where}, where"
     for n in selector.where.walk():
-        if isinstance(n, Measure | LabelRef | AnchorColumn):
-            fail(
-                rule, f"{where}, where: reads the event's own columns only, not {type(n).__name__}"
-            )
-        if isinstance(n, Column):
-            check_column(rule, n.name, f"{where}, where", schema)
-        if isinstance(n, Wrapped):
-            check_polars(rule, n.expr, f"{where}, where", schema)
+        _check_condition(rule, selector, n, where, schema)
     if not isinstance(selector.where, Wrapped):
-        kind = infer(rule, selector.where, where, schema, {})
+        said = selector.said if isinstance(selector, RowsOf) else {}
+        kind = infer(rule, selector.where, where, schema, said)
         if kind != pl.Boolean():
-            fail(rule, f"{where}, where: is {kind}, not a condition; compare it with something")
+            fail(rule, f"{where}: is {kind}, not a condition; compare it with something")
+
+
+def _check_condition(
+    rule: Named, selector: Event, n: Node, where: str, schema: Mapping[str, pl.DataType]
+) -> None:
+    """One node of a condition: over events, or over rows."""
+    if isinstance(n, LabelRef) and isinstance(selector, RowsOf):
+        _check_said(rule, selector, n.name, where)
+    elif isinstance(n, Measure | LabelRef | AnchorColumn):
+        fail(rule, f"{where}: reads the event's own columns only, not {type(n).__name__}")
+    if isinstance(n, Column):
+        check_column(rule, n.name, where, schema)
+    if isinstance(n, Wrapped):
+        if isinstance(selector, RowsOf):
+            fail(rule, f"{where}: a condition over rows is written with label() and column()")
+        check_polars(rule, n.expr, where, schema)
+
+
+def _check_said(rule: Named, selector: RowsOf, name: str, where: str) -> None:
+    """Something that rows of another rule say."""
+    if name not in selector.said:
+        near = get_close_matches(name, selector.said, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"they say {', '.join(selector.said)}"
+        fail(rule, f"{where}: rows of {selector.source.key} say nothing of {name!r}; {hint}")
 
 
 def check_polars(

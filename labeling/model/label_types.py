@@ -27,6 +27,7 @@ from labeling.model.expr import (
     Op,
     Wrapped,
 )
+from labeling.model.rows_of import value_type
 from labeling.model.vocabulary import (
     Active,
     Aggregate,
@@ -127,7 +128,7 @@ def infer(
     elif isinstance(n, _INTEGERS):
         kind = pl.Int64()
     elif isinstance(n, OfColumn):
-        kind = schema[n.column]
+        kind = value_type(n.event, n.column, schema)
     if kind is None:
         fail(rule, f"{where}: {type(n).__name__} cannot stand here")
     return kind

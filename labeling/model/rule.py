@@ -15,16 +15,20 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from hashlib import blake2b
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
 from labeling.model import label_types, rule_checks
 from labeling.model.event import TS, event_schema
 from labeling.model.expr import AnchorColumn, Column, Node, Wrapped, canonical, node
+from labeling.model.rows_of import RowsOf, columns_read, sources, types_read
 from labeling.model.selector import Event, event
 from labeling.model.vocabulary import Aggregate, Dwell, Measure, OfColumn
 from labeling.model.window import Duration, Window, duration_ms
+
+if TYPE_CHECKING:
+    from labeling.model.kinds import Rule
 
 #: Columns of the anchor that every row carries unless the rule says otherwise.
 CARRY: Final = (
@@ -130,7 +134,7 @@ class LabelRule:
     @property
     def looks_back_ms(self) -> int:
         """How far before an anchor an event can matter to it: the anchor may repeat another."""
-        return self.repeat_ms
+        return self.repeat_ms + max((s.looks_back_ms for s in self.sources), default=0)
 
     @property
     def window_ms(self) -> int:
@@ -148,10 +152,19 @@ class LabelRule:
         return tuple(n for e in self.labels.values() for n in e.walk() if isinstance(n, Measure))
 
     @cached_property
+    def selectors(self) -> tuple[Event, ...]:
+        """What the labels read."""
+        return tuple(e for m in self.measures for e in m.events())
+
+    @cached_property
+    def sources(self) -> tuple[Rule, ...]:
+        """The rules whose rows the labels read."""
+        return sources(self.selectors)
+
+    @cached_property
     def lanes(self) -> tuple[tuple[str, ...], ...]:
         """The distinct matches by which events are assigned, the rule's own first."""
-        own = (self.lane(e) for m in self.measures for e in m.events())
-        return tuple(dict.fromkeys((self.match, *own)))
+        return tuple(dict.fromkeys((self.match, *map(self.lane, self.selectors))))
 
     def lane(self, selector: Event) -> tuple[str, ...]:
         """The match columns by which the selector's events are assigned."""
@@ -160,13 +173,13 @@ class LabelRule:
     @cached_property
     def group(self) -> tuple[str, ...]:
         """The columns that all events of the rule share: what a row is local to."""
-        return tuple(c for c in self.match if all(c in lane for lane in self.lanes))
+        shared = (*self.lanes, *(s.group for s in self.sources))
+        return tuple(c for c in self.match if all(c in lane for lane in shared))
 
     @cached_property
     def event_types(self) -> frozenset[str]:
         """The event types that the rule reads, its anchors' among them."""
-        read = (t for m in self.measures for e in m.events() for t in e.types)
-        return frozenset((*self.anchor.types, *read))
+        return frozenset((*self.anchor.types, *types_read(self.selectors)))
 
     @cached_property
     def event_columns(self) -> frozenset[str]:
@@ -179,7 +192,7 @@ class LabelRule:
             *self.labels.values(),
             *((self.anchor.where,) if self.anchor.where is not None else ()),
         ]
-        read.update(*map(columns_of, roots))
+        read.update(*map(columns_of, roots), *(s.event_columns for s in self.sources))
         return frozenset(read)
 
     @cached_property
@@ -231,13 +244,16 @@ def _named(n: Node) -> tuple[str, ...]:
     if isinstance(n, Wrapped):
         return tuple(n.expr.meta.root_names())
     own: tuple[str, ...] = ()
-    if isinstance(n, OfColumn):
+    if isinstance(n, OfColumn) and not (isinstance(n.event, RowsOf) and n.column in n.event.said):
         own = (n.column,)
     if isinstance(n, Dwell):
         own = ("view_id",)
     if isinstance(n, Aggregate):
         own = tuple(c for c in n.expr.meta.root_names() if c != "delay_ms")
     if isinstance(n, Measure):
-        wheres = [e.where for e in n.events() if e.where is not None]
-        own += tuple(name for where in wheres for name in columns_of(where))
+        for e in n.events():
+            if e.where is not None:
+                own += tuple(
+                    columns_read(e.where) if isinstance(e, RowsOf) else columns_of(e.where)
+                )
     return own

@@ -24,10 +24,12 @@ from labeling.model.column_checks import (
 from labeling.model.event import IDENTITY, event_schema
 from labeling.model.expr import AnchorColumn, Column, Node, Wrapped
 from labeling.model.label_types import fail, label_types
+from labeling.model.rows_of import RowsOf, value_type
 from labeling.model.selector import Event
 from labeling.model.vocabulary import (
     Aggregate,
     CountDistinct,
+    Dwell,
     Measure,
     OfColumn,
     ReportedDwell,
@@ -71,6 +73,8 @@ def _check_assignment(rule: LabelRule, schema: Mapping[str, pl.DataType]) -> Non
             fail(rule, f"reference {rule.reference!r} is not a string column")
     if rule.assign not in ("latest", "every"):
         fail(rule, f"assign={rule.assign!r}: use 'latest' or 'every'")
+    if isinstance(rule.anchor, RowsOf):
+        fail(rule, "anchor: an anchor is an event; rows of another rule stand among the labels")
     if rule.anchor.match is not None or rule.anchor.within_ms is not None:
         fail(rule, "anchor takes no match or within of its own: the rule's apply")
 
@@ -139,19 +143,26 @@ def _check_label(rule: LabelRule, name: str, root: Node, schema: Mapping[str, pl
         if isinstance(n, Aggregate):
             check_polars(rule, n.expr, where, schema)
         if isinstance(n, Measure):
-            for selector in n.events():
-                _check_selector(rule, selector, where, schema)
-            if len({rule.lane(s) for s in n.events()}) > 1:
-                fail(
-                    rule, f"{where}: the events of one measure share one match; give them the same"
-                )
+            _check_events(rule, n, where, schema)
+
+
+def _check_events(
+    rule: LabelRule, n: Measure, where: str, schema: Mapping[str, pl.DataType]
+) -> None:
+    for selector in n.events():
+        _check_selector(rule, selector, where, schema)
+        if isinstance(n, Dwell | ReportedDwell) and isinstance(selector, RowsOf):
+            fail(rule, f"{where}: dwell is measured of events, not of rows")
+    if len({rule.lane(s) for s in n.events()}) > 1:
+        fail(rule, f"{where}: the events of one measure share one match; give them the same")
 
 
 def _check_measured(
     rule: LabelRule, n: OfColumn, where: str, schema: Mapping[str, pl.DataType]
 ) -> None:
-    check_column(rule, n.column, where, schema)
-    kind = schema[n.column]
+    if not (isinstance(n.event, RowsOf) and n.column in n.event.said):
+        check_column(rule, n.column, where, schema)
+    kind = value_type(n.event, n.column, schema)
     if isinstance(n, SumOf | ReportedDwell) and not kind.is_integer():
         fail(rule, f"{where}: {n.column!r} is not an integer; sums of floats depend on order")
     if not isinstance(n, CountDistinct) and kind.is_nested():
