@@ -60,6 +60,8 @@ class AttributionRule:
         collapse: columns by which neighbours on the path are one touch, or ``session(...)``.
         max_touches: so many of the latest touches are kept.
         max_actions: a touch has a part in so many actions of a day; 1: it is consumed.
+        trail: only the pages that led to the action have a part: by ``referrer_page_id`` where it
+            is logged, else by time within the ``session``, going back taking back the path.
         own_page: whether a touch may lie on the action's own ``page_id``.
         repeat_within: an action so close after another kept one, inclusive, repeats it and has no
             row.
@@ -91,6 +93,7 @@ class AttributionRule:
     collapse: tuple[str, ...] | Session = ()
     max_touches: int | None = None
     max_actions: int | None = None
+    trail: bool = False
     own_page: bool = True
     repeat_within: str | None = None
     repeat_match: tuple[str, ...] | None = None
@@ -228,6 +231,8 @@ class AttributionRule:
         read.update(*(_conditioned(e) for e in self.selectors))
         read.update(*(s.event_columns for s in self.sources))
         read.update(c for c in (self.priority, self.value) if c is not None)
+        if self.trail:
+            read.update(("page_id", "referrer_page_id", "item_id"))
         if not self.own_page:
             read.add("page_id")
         if not isinstance(self.collapse, Session):

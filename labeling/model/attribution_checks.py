@@ -122,6 +122,10 @@ def _check_counts(rule: AttributionRule) -> None:
 
 
 def _check_choice(rule: AttributionRule, schema: Schema) -> None:
+    if rule.trail and rule.session is None:
+        fail(rule, "trail: pages lead on within a session; give session=session('30m')")
+    if rule.trail and any(isinstance(t, RowsOf) for t in rule.touches):
+        fail(rule, "trail: pages are events; name the views of pages as touches")
     if rule.priority is not None:
         check_column(rule, rule.priority, "priority", schema)
         if not schema[rule.priority].is_integer():

@@ -145,7 +145,7 @@ def table_of(rule: Rule) -> RuleTable:
 
 
 def _table_of_attribution(rule: AttributionRule) -> RuleTable:
-    credits_ = frozenset(f"credit{model}" for model in rule.models)
+    credit = frozenset(f"credit{model}" for model in rule.models)
     # With one model a touch's share stands in ``value``, as the action's value does.
     shares = {f"value{model}" for model in rule.models if model and rule.value}
     alone = {"value"} if shares else set()
@@ -158,7 +158,7 @@ def _table_of_attribution(rule: AttributionRule) -> RuleTable:
         money=frozenset(rule.money),
         window_ms=rule.window_ms,
         key=ATTRIBUTION_KEY_SCHEMA,
-        parts=credits_,
+        parts=credit,
         action_only=frozenset({"verdict", "touches", "path"} | alone),
-        touch_only=frozenset({*said, *(f"touch_{c}" for c in rule.touch_carry), *credits_, *shares}),
+        touch_only=frozenset({*said, *(f"touch_{c}" for c in rule.touch_carry), *credit, *shares}),
     )
