@@ -16,6 +16,7 @@ import polars as pl
 from labeling.engine.evaluate import evaluate
 from labeling.engine.points import points
 from labeling.model.event import EVENT_SCHEMA
+from labeling.model.kinds import Rule
 from labeling.model.rule import LabelRule
 from tests.model.assign import Fact, Twins, identity
 from tests.model.assign import points as model_points
@@ -25,7 +26,7 @@ from tests.strategies import seeded
 Asked = Callable[[Fact, int], bool]
 
 
-def frame(events: Iterable[Fact], rule: LabelRule | None = None) -> pl.DataFrame:
+def frame(events: Iterable[Fact], rule: Rule | None = None) -> pl.DataFrame:
     """Facts as a frame of the contract and what a rule declares beyond it, in their order."""
     listed = list(events)
     schema = {**(rule.event_schema if rule else EVENT_SCHEMA), "event_ts": pl.Int64()}
@@ -48,7 +49,7 @@ def dicts(made: pl.DataFrame) -> list[dict[str, Any]]:
     return [plain(r) for r in made.with_columns(pl.col(times).cast(pl.Int64)).to_dicts()]
 
 
-def engine_rows(rule: LabelRule, events: list[Fact], asked: Asked | None = None) -> list[Row]:
+def engine_rows(rule: Rule, events: list[Fact], asked: Asked | None = None) -> list[Row]:
     """What ``evaluate`` says, at all points or at those asked for."""
     given = frame(events, rule)
     found = points(rule, given)
@@ -102,10 +103,11 @@ def worlds(rng: Random, n: int, types: Sequence[str], unit_ms: int = 1) -> dict[
 
 def in_order(row: Mapping[str, Any]) -> tuple[Any, ...]:
     """What rows and changes are sorted by."""
-    return tuple(row[k] for k in ("point_ts", "anchor_ts", "anchor_id", "user_id"))
+    named = ("point_ts", "anchor_ts", "anchor_id", "user_id", "touch_ts", "touch_id")
+    return tuple(row[k] for k in named if k in row)
 
 
-def extended(rule: LabelRule, e: Fact) -> Fact:
+def extended(rule: Rule, e: Fact) -> Fact:
     """The fact with the rule's declared columns filled from small sets, by its identity."""
     some = {"bool": (True, True, False, None), "i64": (None, 0, 1_500, 3_000, 90_000)}
     more = {}

@@ -15,16 +15,15 @@ from labeling.engine import watermark
 from labeling.engine.changes import apply, changes
 from labeling.engine.keys import user_key
 from labeling.engine.step import Out, restore, start, step
-from labeling.model.rule import LabelRule
+from labeling.model.kinds import Rule
+from labeling.model.table import table_of
 from tests.engine_drive import dicts, frame, in_order, plain
 from tests.model.assign import identity
 from tests.model.clock import Item
 from tests.strategies import LATENESS_MS, Case
 
-KEYS = ("user_id", "anchor_ts", "anchor_id")
 
-
-def empty_table(rule: LabelRule) -> pl.DataFrame:
+def empty_table(rule: Rule) -> pl.DataFrame:
     """A rule's stored rows before the first."""
     extra = {"revision": pl.Int32(), "present": pl.Boolean()}
     return pl.DataFrame(schema={**rule.row_schema, **extra})
@@ -33,7 +32,7 @@ def empty_table(rule: LabelRule) -> pl.DataFrame:
 class Shard:
     """One shard's memory, and what it committed."""
 
-    def __init__(self, rules: Sequence[LabelRule], since_ms: Mapping[str, int]) -> None:
+    def __init__(self, rules: Sequence[Rule], since_ms: Mapping[str, int]) -> None:
         self.rules, self.since_ms = tuple(rules), dict(since_ms)
         self.state = start(rules, lateness_ms=LATENESS_MS, since_ms=self.since_ms)
         self.archive = [frame([]).with_columns(arrival=pl.lit("on_time"))]
@@ -67,9 +66,9 @@ class Shard:
         made = {}
         for r in self.rules:
             rows = out.rows[r.key].drop("fresh")
-            made[r.key] = changes(self.tables[r.key], rows, keys=KEYS)
-        for name, frame_made in made.items():
-            self.tables[name] = apply(self.tables[name], frame_made, keys=KEYS)
+            stored, table = self.tables[r.key], table_of(r)
+            made[r.key] = changes(stored, rows, table.keys, whole=table.whole)
+            self.tables[r.key] = apply(stored, made[r.key], table.keys)
         self.state = state
         self.archive.append(out.accepted)
         return out, made
@@ -80,7 +79,7 @@ class EngineStream:
 
     def __init__(
         self,
-        rules: Sequence[LabelRule],
+        rules: Sequence[Rule],
         case: Case,
         shards: int = 1,
         since_ms: Mapping[str, int] | None = None,
@@ -138,11 +137,11 @@ class EngineStream:
         """Identity and arrival of everything archived, sorted."""
         return sorted((*identity(plain(e)), e["arrival"]) for e in self.archived)
 
-    def tables(self, rule: LabelRule) -> dict[tuple[Any, ...], tuple[int, dict[str, Any] | None]]:
+    def tables(self, rule: Rule) -> dict[tuple[Any, ...], tuple[int, dict[str, Any] | None]]:
         """Key to (revision, values or None where retracted)."""
         found = {}
         for row in (r for shard in self.shards for r in dicts(shard.tables[rule.key])):
             revision, present = row.pop("revision"), row.pop("present")
-            key = tuple(row.pop(k) for k in KEYS)
+            key = tuple(row.pop(k) for k in rule.row_keys)
             found[key] = (revision, row if present else None)
         return found

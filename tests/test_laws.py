@@ -20,8 +20,9 @@ from labeling.engine.evaluate import evaluate
 from labeling.engine.points import points
 from labeling.model.event import TS
 from labeling.model.rule import LabelRule
+from labeling.model.table import ROW_KEY
 from tests.engine_drive import Asked, dicts, engine_rows, frame, in_order, worlds
-from tests.engine_stream import KEYS, EngineStream, empty_table
+from tests.engine_stream import EngineStream, empty_table
 from tests.model.assign import Fact, cells
 from tests.model.sample_rules import RULES, T0
 from tests.model.stream import Table, publish
@@ -107,7 +108,7 @@ def test_replay_publishes_what_the_stream_did(
     made = changes(empty_table(rule), rows)
     assert sorted(dicts(made), key=lambda c: (*in_order(c), c["revision"])) == log
     if twice:
-        last = rows.sort("point_ts").unique(KEYS, keep="last")
+        last = rows.sort("point_ts").unique(ROW_KEY, keep="last")
         assert changes(apply(empty_table(rule), made), last).is_empty()
 
 
@@ -220,7 +221,7 @@ def stored_as(found: pl.DataFrame) -> dict[Any, Any]:
     """A stored frame as the model's table: revision, presence, values."""
     table_of = {}
     for r in dicts(found):
-        key = tuple(r.pop(k) for k in KEYS)
+        key = tuple(r.pop(k) for k in ROW_KEY)
         revision, present = r.pop("revision"), r.pop("present")
         table_of[key] = (revision, present, r if present else None)
     return table_of
@@ -247,14 +248,14 @@ def test_changes_compose(old: list[dict[str, Any]], new: list[dict[str, Any]]) -
     made = changes(stored, framed(new))
     after = apply(stored, made)
     assert stored_as(apply(after, made)) == stored_as(after)
-    last = framed(new).sort("point_ts").unique(KEYS, keep="last")
+    last = framed(new).sort("point_ts").unique(ROW_KEY, keep="last")
     assert changes(after, last).is_empty()
     held = stored_as(after)
     for r in dicts(last):
-        key = tuple(r[k] for k in KEYS)
+        key = tuple(r[k] for k in ROW_KEY)
         said = {c: r[c] for c in VALUES} if r["present"] else None
         assert held.get(key, (0, False, None))[2] == said
-    named = {tuple(r[k] for k in KEYS) for r in new}
+    named = {tuple(r[k] for k in ROW_KEY) for r in new}
     before = stored_as(stored)
     assert {k: v for k, v in held.items() if k not in named} == {
         k: v for k, v in before.items() if k not in named

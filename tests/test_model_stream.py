@@ -12,13 +12,19 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labeling.model.attribution import AttributionRule
+from labeling.model.kinds import Rule
 from labeling.model.rule import LabelRule
 from labeling.model.selector import Event
 from labeling.model.vocabulary import count
+from tests.attribution_streams import stream_of
 from tests.model.assign import Fact, identity
+from tests.model.attribution_facts import ATTRIBUTION_TWINS
+from tests.model.attribution_rules import ATTRIBUTIONS
 from tests.model.clock import FOREVER, NEVER, Clock, Item, Source
-from tests.model.oracle import final_rows
-from tests.model.sample_rules import NOTES, RULES, T0, TWINS
+from tests.model.kinds import final_rows
+from tests.model.sample_rules import NOTES, RULES, T0
+from tests.model.sample_rules import TWINS as LABEL_TWINS
 from tests.model.stream import KEY, Stream, Table, current, publish, reaches, replay
 from tests.strategies import LATENESS_MS, Case, cases, cut, cuts, examples, fact
 
@@ -32,6 +38,7 @@ CLICKS = LabelRule(
     labels={"clicks": count("click")},
 )
 ONE = (Source("s", 2, ("0",)),)
+TWINS = {**LABEL_TWINS, **ATTRIBUTION_TWINS}
 
 
 def item(*events: Fact, source: str = "s", partition: str = "0", **flags: bool) -> Item:
@@ -212,14 +219,19 @@ def test_publishing_is_silent_where_nothing_differs() -> None:
 # ---- laws at random ---------------------------------------------------------------------------
 
 
-def ruled(**flags: bool) -> st.SearchStrategy[tuple[LabelRule, Case]]:
+def ruled(**flags: bool) -> st.SearchStrategy[tuple[Rule, Case]]:
     """One of the rules and a stream of what it reads, and of a type that nobody reads."""
-    return st.sampled_from(RULES).flatmap(
-        lambda r: st.tuples(st.just(r), cases(types=(*r.event_types, "other"), **flags))
-    )
+
+    def with_stream(r: Rule) -> st.SearchStrategy[tuple[Rule, Case]]:
+        if isinstance(r, AttributionRule):
+            return st.tuples(st.just(r), stream_of(r, **flags))
+        return st.tuples(st.just(r), cases(types=(*r.event_types, "other"), **flags))
+
+    kinds = st.sampled_from(RULES) | st.sampled_from(ATTRIBUTIONS)
+    return kinds.flatmap(with_stream)
 
 
-def drive(case: Case, *rules: LabelRule, restarts: frozenset[int] = frozenset()) -> Stream:
+def drive(case: Case, *rules: Rule, restarts: frozenset[int] = frozenset()) -> Stream:
     """A case through the model, crashing before the given steps."""
     stream = Stream(rules, case.sources, LATENESS_MS, twins=TWINS)
     for n, items in enumerate(case.steps):
@@ -240,14 +252,14 @@ CRASHES = st.frozensets(st.integers(1, 18), max_size=3)
 @given(ruled(late=True, idle=True), CRASHES)
 @examples(100)
 def test_rows_are_those_of_all_accepted_events(
-    ruled_case: tuple[LabelRule, Case], restarts: frozenset[int]
+    ruled_case: tuple[Rule, Case], restarts: frozenset[int]
 ) -> None:
     """Law 1: whatever was late, evicted or crashed, the rows are those of the accepted events."""
     rule, case = ruled_case
     stream = drive(case, rule, restarts=restarts)
     assert sum(stream.counts) == len(case.arrived)
     expected = {
-        tuple(r[k] for k in KEY): {k: v for k, v in r.items() if k in rule.value_schema}
+        tuple(r[k] for k in rule.row_keys): {c: r[c] for c in rule.value_schema}
         for r in final_rows(rule, accepted(stream), TWINS)
     }
     assert current(stream.tables[rule.key]) == expected
@@ -256,7 +268,7 @@ def test_rows_are_those_of_all_accepted_events(
 @given(ruled(), st.data())
 @examples(60)
 def test_within_the_bound_changes_do_not_depend_on_steps(
-    ruled_case: tuple[LabelRule, Case], data: st.DataObject
+    ruled_case: tuple[Rule, Case], data: st.DataObject
 ) -> None:
     """Law 1: the same arrivals in other steps give the same changes of every row."""
     rule, case = ruled_case
@@ -265,16 +277,14 @@ def test_within_the_bound_changes_do_not_depend_on_steps(
     assert one.counts[0] == 0
 
     def by_row(change: dict[str, Any]) -> tuple[Any, ...]:
-        return tuple(change[k] for k in (*KEY, "revision"))
+        return tuple(change[k] for k in (*rule.row_keys, "revision"))
 
     assert sorted(one.log[rule.key], key=by_row) == sorted(two.log[rule.key], key=by_row)
 
 
 @given(ruled(late=True, idle=True), CRASHES)
 @examples(60)
-def test_a_crash_changes_nothing(
-    ruled_case: tuple[LabelRule, Case], restarts: frozenset[int]
-) -> None:
+def test_a_crash_changes_nothing(ruled_case: tuple[Rule, Case], restarts: frozenset[int]) -> None:
     """Law 8 and section 6: memory from the archive's tail is as good as memory kept."""
     rule, case = ruled_case
     one, two = drive(case, rule, NOTES), drive(case, rule, NOTES, restarts=restarts)
@@ -283,7 +293,7 @@ def test_a_crash_changes_nothing(
 
 @given(ruled(late=True, idle=True))
 @examples(60)
-def test_shards_by_user_change_nothing(ruled_case: tuple[LabelRule, Case]) -> None:
+def test_shards_by_user_change_nothing(ruled_case: tuple[Rule, Case]) -> None:
     """Section 6: each shard has the marks of whole items, and only its users' events."""
     rule, case = ruled_case
     whole = drive(case, rule)
@@ -299,7 +309,7 @@ def test_shards_by_user_change_nothing(ruled_case: tuple[LabelRule, Case]) -> No
 
 @given(ruled(late=True, idle=True))
 @examples(100)
-def test_live_equals_replay(ruled_case: tuple[LabelRule, Case]) -> None:
+def test_live_equals_replay(ruled_case: tuple[Rule, Case]) -> None:
     """Law 2: equal rows without the too late; with them the difference is theirs; equal sequences.
 
     A late event is one below the rule's own F when it came: only that can change what was passed.
@@ -330,19 +340,3 @@ def test_live_equals_replay(ruled_case: tuple[LabelRule, Case]) -> None:
 def key(change: dict[str, Any]) -> tuple[Any, ...]:
     """The key of a change, which is its anchor's identity."""
     return tuple(change[k] for k in KEY)
-
-
-@given(ruled(late=True))
-@examples(60)
-def test_revisions_count_and_compose(ruled_case: tuple[LabelRule, Case]) -> None:
-    """Law 4: applying the log in order gives the table; each revision is the one after."""
-    rule, case = ruled_case
-    stream = drive(case, rule)
-    values: dict[Any, Any] = {}
-    revision: dict[Any, int] = {}
-    for c in stream.log[rule.key]:
-        assert c["revision"] == revision.get(key(c), 0) + 1
-        assert c["old"] == values.get(key(c))
-        assert c["old"] != c["new"]
-        revision[key(c)], values[key(c)] = c["revision"], c["new"]
-    assert {k: v for k, v in values.items() if v is not None} == current(stream.tables[rule.key])

@@ -14,13 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labeling.engine.changes import KEYS
 from labeling.engine.evaluate import evaluate
 from labeling.engine.points import points
 from labeling.engine.step import restore, start, step
 from labeling.engine.watermark import Item, Source, Watermarks
 from labeling.model.rule import LabelRule
 from tests.engine_drive import dicts, frame
-from tests.engine_stream import KEYS, EngineStream
+from tests.engine_stream import EngineStream
 from tests.model.assign import Fact
 from tests.model.sample_rules import NOTES, RULES, T0
 from tests.strategies import LATENESS_MS, Case, cases, examples, fact

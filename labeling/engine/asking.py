@@ -20,11 +20,13 @@ import polars as pl
 
 from labeling.engine.compile import selects
 from labeling.engine.evaluate import label_columns
+from labeling.engine.holding import ANCHOR, numbers_of
+from labeling.engine.index import Lane
 from labeling.engine.keys import match_key, with_hashes
 from labeling.engine.log import Chunk, Numbers
 from labeling.engine.points import point_times
 from labeling.engine.runs import Keys, Mask, distinct
-from labeling.engine.state import ANCHOR, Lane, State, label_types
+from labeling.engine.state import State, label_types
 from labeling.engine.watermark import FOREVER, NEVER
 from labeling.model.event import TS
 from labeling.model.rule import LabelRule
@@ -244,9 +246,7 @@ def _in_reach(state: State, lane: Lane, late: Late) -> Numbers:
     entries = state.lanes[lane].anchors.find(late.keys, int(low.min()), int(high.max()))
     at = np.searchsorted(late.keys, entries.keys)
     inside = (entries.times >= low[at]) & (entries.times <= high[at])
-    places = entries.rows[inside]
-    numbers: Numbers = places[places % 2 == ANCHOR] // 2
-    return numbers
+    return numbers_of(entries.rows[inside], ANCHOR)
 
 
 def _late_anchors(chunk: Chunk, span: Span, low_ms: int) -> Numbers:

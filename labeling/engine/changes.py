@@ -5,8 +5,10 @@ Always holds: ``apply(old, changes(old, new))`` holds exactly the rows of ``new`
 once; a row that equals what is stored makes no change; revisions of a key count up from 1 without
 gaps, over a retraction too.
 
-Not promised: an opinion on keys that ``new`` does not name. A driver that returns a set whole
-names the keys that left it with ``present`` false.
+With ``whole``, ``new`` speaks of sets: the rows of one set at one point are all that there are, and
+a key of the set that is not among them is absent from that point on.
+
+Not promised: an opinion on keys, or sets, that ``new`` does not name.
 """
 
 from __future__ import annotations
@@ -22,7 +24,13 @@ META: Final = ("point_ts", "reason", "present")
 _ORDER: Final = ("anchor_ts", "anchor_id", "user_id")
 
 
-def changes(stored: pl.DataFrame, rows: pl.DataFrame, keys: Sequence[str] = KEYS) -> pl.DataFrame:
+def changes(
+    stored: pl.DataFrame,
+    rows: pl.DataFrame,
+    keys: Sequence[str] = KEYS,
+    *,
+    whole: Sequence[str] | None = None,
+) -> pl.DataFrame:
     """The changes that take stored rows to new ones.
 
     Args:
@@ -31,6 +39,9 @@ def changes(stored: pl.DataFrame, rows: pl.DataFrame, keys: Sequence[str] = KEYS
         rows: ``point_ts``, ``reason``, ``present``, keys and the same values. A key may stand at
             several points; they follow one another by ``point_ts``.
         keys: the columns that name a row.
+        whole: those of ``keys`` that name a set, all of whose rows are returned at each of its
+            points, with one reason; of such sets ``stored`` has every key. None: each row is by
+            itself.
 
     Returns:
         ``keys``, ``revision``, ``kind`` (``insert``, ``update`` or ``retract``), ``reason``,
@@ -38,6 +49,8 @@ def changes(stored: pl.DataFrame, rows: pl.DataFrame, keys: Sequence[str] = KEYS
         ``new`` for a retraction), in the order (point, anchor time, id, user).
     """
     values = [c for c in rows.columns if c not in (*keys, *META)]
+    if whole is not None:
+        rows = pl.concat([rows, _left(stored, rows, keys, whole)], how="diagonal")
     line = _line_up(stored, rows, keys, values)
     same_key = pl.all_horizontal(pl.col(k) == pl.col(k).shift(1) for k in keys).fill_null(
         value=False
@@ -65,6 +78,25 @@ def changes(stored: pl.DataFrame, rows: pl.DataFrame, keys: Sequence[str] = KEYS
     )
     columns = (*keys, "revision", "kind", "reason", "point_ts", "old", "new")
     return made.select(columns).sort("point_ts", *sorted(keys, key=_rank))
+
+
+def _left(
+    stored: pl.DataFrame, rows: pl.DataFrame, keys: Sequence[str], whole: Sequence[str]
+) -> pl.DataFrame:
+    """Rows, absent, of the keys that their set is without at a point, though it has them elsewhere.
+
+    Before its first point such a key is absent all the same, which is no change.
+    """
+    at = [*whole, "point_ts"]
+    sets = rows.select(*at, "reason").unique(at, keep="first", maintain_order=True)
+    several = sets.filter(~sets.select(pl.struct(whole).is_unique()).to_series())
+    held = stored.filter("present").select(keys)
+    # Of a set with one point and nothing stored nobody can have left.
+    open_sets = pl.concat([several.select(whole), held.select(whole)]).unique()
+    members = pl.concat([held, rows.filter("present").select(keys)]).unique()
+    asked = sets.join(open_sets, on=whole, how="semi").join(members, on=whole)
+    gone = asked.join(rows, on=[*keys, "point_ts"], how="anti")
+    return gone.select(*keys, "point_ts", "reason", present=pl.lit(value=False))
 
 
 def _rank(key: str) -> int:

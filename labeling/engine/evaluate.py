@@ -2,7 +2,8 @@
 
 Always holds: the result is a function of the set of events and of the pairs asked for; not of the
 order of either, nor of events that share no group with them or lie out of reach. Rows come sorted
-by ``(point_ts, anchor_ts, anchor_id, user_id)``. No events give no rows, of the same columns.
+by ``(point_ts, anchor_ts, anchor_id, user_id)``, those of one action by ``(touch_ts, touch_id)``.
+No events give no rows, of the same columns.
 
 Not promised: that the events suffice. Whoever asks gives every event with the group's columns
 within the rule's reach, each identity once.
@@ -15,13 +16,18 @@ from collections.abc import Sequence
 import polars as pl
 
 from labeling.engine.assign import assign, candidates
-from labeling.engine.compile import compile_node, selects
+from labeling.engine.attribution.points import action_points
+from labeling.engine.attribution.rows import attributed
+from labeling.engine.compile import compile_node
 from labeling.engine.dense import positions
 from labeling.engine.dwell import dwell, reported, view_events
 from labeling.engine.keys import match_key, with_hashes
 from labeling.engine.measures import NOTHING, measured, taken_by
+from labeling.engine.rows import BOOK, as_of, assignable, plain, with_rows
+from labeling.model.attribution import AttributionRule
 from labeling.model.event import TS
 from labeling.model.expr import AnchorColumn
+from labeling.model.kinds import Rule
 from labeling.model.label_types import infer, label_order
 from labeling.model.rule import KEY_SCHEMA, LabelRule, columns_of
 from labeling.model.vocabulary import Aggregate, Dwell, Measure, ReportedDwell
@@ -29,24 +35,25 @@ from labeling.model.vocabulary import Aggregate, Dwell, Measure, ReportedDwell
 _ORDER = ("point_ts", "anchor_ts", "anchor_id", "user_id")
 
 
-def row_schema(rule: LabelRule) -> dict[str, pl.DataType]:
+def row_schema(rule: Rule) -> dict[str, pl.DataType]:
     """The columns of what ``evaluate`` returns."""
     return {"point_ts": TS, "present": pl.Boolean(), **rule.row_schema}
 
 
-def evaluate(rule: LabelRule, events: pl.DataFrame, asked: pl.DataFrame) -> pl.DataFrame:
+def evaluate(rule: Rule, events: pl.DataFrame, asked: pl.DataFrame) -> pl.DataFrame:
     """The rows of a rule at the points asked for.
 
     Args:
-        rule: a label rule.
+        rule: of any kind.
         events: the columns that the rule reads (``rule.event_columns``), any order, no identity
             twice.
         asked: rows of ``points(rule, events)``, none twice; ``row``, ``point`` and ``point_ts`` are
-            read.
+            read. Of an action any other time from its own on may be asked for.
 
     Returns:
         ``point_ts``, ``present`` (``False``: a repeat, which has no row: its values are null), the
-        key ``user_id, anchor_ts, anchor_id``, carried columns and labels.
+        key ``rule.row_keys``, carried columns and values. Of an action, its own row and those of
+        all its touches.
 
     >>> from labeling import Event, LabelRule, happened
     >>> from labeling.engine.points import points
@@ -56,6 +63,9 @@ def evaluate(rule: LabelRule, events: pl.DataFrame, asked: pl.DataFrame) -> pl.D
     >>> evaluate(rule, none, points(rule, none)).height
     0
     """
+    if isinstance(rule, AttributionRule):
+        made = attributed(rule, events, asked, labels_at)
+        return made.sort(*_ORDER, "touch_ts", "touch_id")
     rows = widened(rule, events, labels_at(rule, events, asked))
     return rows.select(row_schema(rule).keys()).sort(_ORDER)
 
@@ -71,14 +81,18 @@ def labels_at(rule: LabelRule, events: pl.DataFrame, asked: pl.DataFrame) -> pl.
         schema = {"row": pl.UInt32(), "point_ts": TS, "present": pl.Boolean(), **rule.label_schema}
         return pl.DataFrame(schema=schema)
     numbered = events.select(label_columns(rule)).with_row_index("row")
+    known = with_rows(rule, numbered, _every_row)
     found = candidates(rule, numbered)
+    known = with_rows(rule, numbered, _every_row) if rule.sources else numbered
     pairs = asked.select("row", "point", "point_ts")
     at = positions(found["row"], events.height).gather(pairs["row"])
     anchors = found.select(anchor_ts="event_ts", present="kept")
     pairs = pl.concat([pairs, anchors[at]], how="horizontal").with_row_index("ask")
     present = pairs.filter("present")
     values = [
-        frame for lane in rule.lanes for frame in _lane_values(rule, lane, numbered, found, present)
+        frame
+        for lane in rule.lanes
+        for frame in _lane_values(rule, lane, (numbered, known), found, present)
     ]
     return _labelled(rule, numbered, pairs, values)
 
@@ -107,6 +121,7 @@ def label_columns(rule: LabelRule) -> tuple[str, ...]:
     read = {"event_ts", "event_id", "event_type"}.union(*rule.lanes)
     if rule.reference:
         read.add(rule.reference)
+    read.update(*(source.event_columns for source in rule.sources))
     where = () if rule.anchor.where is None else (rule.anchor.where,)
     return tuple(sorted(read.union(*map(columns_of, (*rule.labels.values(), *where)))))
 
@@ -138,12 +153,16 @@ def widened(rule: LabelRule, events: pl.DataFrame, rows: pl.DataFrame) -> pl.Dat
 def _lane_values(
     rule: LabelRule,
     lane: Sequence[str],
-    events: pl.DataFrame,
+    events: tuple[pl.DataFrame, pl.DataFrame],
     found: pl.DataFrame,
     pairs: pl.DataFrame,
 ) -> list[pl.DataFrame]:
-    """Frames of ``ask`` and measures named ``m{index}``, for the measures of one lane."""
-    mine = {i: m for i, m in enumerate(rule.measures) if rule.lane(m.event) == lane}
+    """Frames of ``ask`` and measures named ``m{index}``, for the measures of one lane.
+
+    ``events``: without, and with the rows of other rules that labels read.
+    """
+    numbered, known = events
+    mine = {i: plain(m) for i, m in enumerate(rule.measures) if rule.lane(m.event) == lane}
     if not mine:
         return []
     types = sorted({t for m in mine.values() for e in m.events() for t in e.types})
@@ -151,15 +170,18 @@ def _lane_values(
     if any(isinstance(m, Dwell) for m in mine.values()):
         hashed["view_id"] = None
     columns = {"row", "event_ts", "event_id", "event_type"}.union(*map(columns_of, mine.values()))
-    slim = events.select(sorted(columns.union(hashed)))
+    columns = {c for c in columns | {*BOOK} if c in known.columns}
+    slim = known.select(sorted(columns.union(hashed)))
     wanted = with_hashes(slim.filter(slim["event_type"].is_in(types)), tuple(hashed))
     wanted = _of_asked(wanted, found, lane, pairs)
     # Heartbeats and ends follow their start, and are not assigned by themselves.
-    own = pl.any_horizontal(selects(e) for m in mine.values() for e in m.assigned())
+    own = pl.any_horizontal(assignable(e) for m in mine.values() for e in m.assigned())
     assigned = assign(rule, lane, found, wanted.filter(own)).drop_nulls("found")
-    seen = _seen(events.select(sorted(columns)), assigned, pairs)
-    plain = {f"m{i}": m for i, m in mine.items() if not isinstance(m, Dwell | ReportedDwell)}
-    frames = measured(seen, plain)
+    seen = _seen(known.select(sorted(columns)), assigned, pairs)
+    read = [e for e in rule.selectors if rule.lane(e) == lane]
+    seen = as_of(read, numbered, seen, labels_at)
+    others = {f"m{i}": m for i, m in mine.items() if not isinstance(m, Dwell | ReportedDwell)}
+    frames = measured(seen, others)
     for i, measure in mine.items():
         if isinstance(measure, ReportedDwell):
             frames.append(reported(measure, seen).rename({"dwell_ms": f"m{i}"}))
@@ -168,6 +190,11 @@ def _lane_values(
             took = dwell(measure, starts, view_events(measure, lane, wanted))
             frames.append(took.rename({"dwell_ms": f"m{i}"}))
     return frames
+
+
+def _every_row(rule: AttributionRule, events: pl.DataFrame) -> pl.DataFrame:
+    """The rows of an attribution rule at all points of some events."""
+    return evaluate(rule, events, action_points(rule, events))
 
 
 def _of_asked(

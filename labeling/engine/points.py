@@ -1,6 +1,6 @@
-"""At which times the rows of a rule are published: clause 4 of docs/semantics.md.
+"""At which times the rows of a rule are published: clause 4 of semantics.md, A5 of attribution.md.
 
-Always holds: the points of an anchor increase, and the last is the end of its window.
+Always holds: the points of an anchor increase; the last of a label rule is the end of its window.
 
 Not promised: that a candidate has a row: one that repeats another has points all the same, at which
 it is found absent.
@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import polars as pl
 
+from labeling.engine.attribution.points import action_points
 from labeling.engine.compile import selects
+from labeling.model.attribution import AttributionRule
+from labeling.model.kinds import Rule
 from labeling.model.rule import LabelRule
 
 
@@ -24,17 +27,20 @@ def point_times(rule: LabelRule, ts: pl.Expr) -> list[pl.Expr]:
     return [*(pl.when(at < end).then(at) for at in early), end]
 
 
-def points(rule: LabelRule, events: pl.DataFrame) -> pl.DataFrame:
+def points(rule: Rule, events: pl.DataFrame) -> pl.DataFrame:
     """Every point of every candidate among the events.
 
     Args:
-        rule: a label rule.
+        rule: of any kind.
         events: any frame with the columns that the rule reads.
 
     Returns:
         ``row`` (UInt32, index into ``events``), ``user_id``, ``event_ts``, ``event_id``, ``point``
-        (UInt8, from 0), ``point_ts`` and ``final`` (Boolean: the end of the window).
+        (from 0; UInt8, of an attribution rule UInt32), ``point_ts`` and ``final`` (Boolean: the end
+        of the window; of an action the last point that these events know).
     """
+    if isinstance(rule, AttributionRule):
+        return action_points(rule, events)
     anchors = events.select(selects(rule.anchor).arg_true().cast(pl.UInt32)).to_series()
     ids = events.select("user_id", "event_ts", "event_id")[anchors]
     found = ids.select(anchors.alias("row"), pl.all())

@@ -10,105 +10,74 @@ Not promised: that only what matters is held. Older events go when a whole chunk
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Final
+from dataclasses import dataclass, replace
 
 import polars as pl
 
-from labeling.engine.evaluate import label_columns
+from labeling.engine.holding import ANCHOR, by_lane, holdings, numbers_of, place_of, row_types
 from labeling.engine.identity import Identities
-from labeling.engine.keys import match_key, user_key, with_hashes
+from labeling.engine.index import GroupIndex, Lane, LaneIndex
+from labeling.engine.keys import user_key, with_hashes
 from labeling.engine.log import Log, Numbers
-from labeling.engine.runs import Entries, Keys, Runs, distinct
+from labeling.engine.runs import distinct
 from labeling.engine.watermark import NEVER, Watermarks
+from labeling.model.kinds import Rule
 from labeling.model.rule import LabelRule
-
-#: A lane: match columns.
-Lane = tuple[str, ...]
-#: Where an entry's row stands: numbers of anchors are even, those of other events odd.
-ANCHOR: Final = 0
-OTHER: Final = 1
-
-
-@dataclass(frozen=True)
-class LaneIndex:
-    """Where the events of equal lane columns stand, by ``match_key``, for all rules.
-
-    ``labels`` has the events of the types that labels read in this lane, ``anchors`` those of
-    the types that anchors have; one event may stand in both.
-    """
-
-    label_types: frozenset[str]
-    anchor_types: frozenset[str]
-    labels: Runs = field(default_factory=Runs)
-    anchors: Runs = field(default_factory=Runs)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held."""
-        return self.labels.nbytes + self.anchors.nbytes
-
-    def drop_before(self, low_ms: int) -> LaneIndex:
-        """Without what is older altogether."""
-        return replace(
-            self, labels=self.labels.drop_before(low_ms), anchors=self.anchors.drop_before(low_ms)
-        )
-
-    def places(
-        self, keys: Keys, low_ms: int, high_ms: int, *, alone: bool = False
-    ) -> tuple[Numbers, Numbers]:
-        """Where the events of the keys (sorted, distinct) of a span stand, ends inclusive.
-
-        Anchors only of those keys that have events for labels, unless asked for ``alone``.
-        """
-        labels = self.labels.find(keys, low_ms, high_ms)
-        wanted = keys if alone else distinct(labels.keys)
-        return labels.rows, self.anchors.find(wanted, low_ms, high_ms).rows
 
 
 @dataclass(frozen=True)
 class State:
     """Held events, where to find them, and identities, as of the watermarks of the last step.
 
-    ``anchors`` holds the events of types that anchors have, ``others`` the rest; ``marks`` the
-    rules' ``F`` and ``lowest`` the lowest ``F`` of all sources, epoch ms.
+    ``logs`` are those of ``holding``, by their number in places, and ``types`` what each holds;
+    ``marks`` are the rules' ``F`` and ``lowest`` the lowest ``F`` of all sources, epoch ms.
     """
 
     lateness_ms: int
     since_ms: Mapping[str, int]
-    anchors: Log
-    others: Log
+    logs: tuple[Log, ...]
+    types: tuple[frozenset[str], ...]
     lanes: Mapping[Lane, LaneIndex]
+    groups: Mapping[Lane, GroupIndex]
     seen: Identities
     marks: Mapping[str, int]
     lowest: int = NEVER
 
     @property
+    def anchors(self) -> Log:
+        """The log of the types that anchors have."""
+        return self.logs[ANCHOR]
+
+    @property
     def height(self) -> int:
         """How many events are held."""
-        return self.anchors.height + self.others.height
+        return sum(log.height for log in self.logs)
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory held: events, their index and identities."""
-        index = sum(lane.nbytes for lane in self.lanes.values())
-        return self.anchors.nbytes + self.others.nbytes + self.seen.nbytes + index
+        lanes = sum(index.nbytes for index in self.lanes.values())
+        groups = sum(index.nbytes for index in self.groups.values())
+        return sum(log.nbytes for log in self.logs) + self.seen.nbytes + lanes + groups
 
     def events(self, places: Numbers, columns: Sequence[str]) -> tuple[Numbers, pl.DataFrame]:
         """Events by place, each once, those of ``anchors`` first.
 
         Returns:
-            The numbers of the first so many rows in ``anchors``, sorted; and the rows.
+            The numbers of the first so many rows in ``anchors``, sorted; and the rows. A column
+            that is not held of an event is null.
         """
         once = distinct(places)
-        kinds = once % 2
-        numbers = self.anchors.held(once[kinds == ANCHOR] // 2)
-        anchors = self.anchors.take(numbers, columns)
-        others = self.others.take(self.others.held(once[kinds == OTHER] // 2), columns)
-        return numbers, pl.concat([anchors, others], rechunk=True)
+        numbers = self.anchors.held(numbers_of(once, ANCHOR))
+        found = [self.anchors.take(numbers, columns)]
+        for kind, log in enumerate(self.logs):
+            mine = log.held(numbers_of(once, kind))
+            if kind != ANCHOR and len(mine):
+                found.append(log.take(mine, [c for c in columns if c in log.schema]))
+        return numbers, pl.concat(found, how="diagonal", rechunk=True)
 
 
-def start(rules: Sequence[LabelRule], *, lateness_ms: int, since_ms: Mapping[str, int]) -> State:
+def start(rules: Sequence[Rule], *, lateness_ms: int, since_ms: Mapping[str, int]) -> State:
     """The state before the first event.
 
     Args:
@@ -117,20 +86,23 @@ def start(rules: Sequence[LabelRule], *, lateness_ms: int, since_ms: Mapping[str
         since_ms: rule key to the first anchor time that the stream owns; all where a rule is not
             named.
     """
-    anchors, others = _schemas(rules)
+    holds = holdings(rules)
+    in_lanes = [r for r in rules if by_lane(r)]
+    grouped = [r for r in rules if not by_lane(r)]
     return State(
         lateness_ms=lateness_ms,
         since_ms=dict(since_ms),
-        anchors=Log(anchors),
-        others=Log(others),
-        lanes={lane: _index(rules, lane) for rule in rules for lane in rule.lanes},
+        logs=tuple(Log(h.schema) for h in holds),
+        types=tuple(h.types for h in holds),
+        lanes={lane: _lane(in_lanes, lane) for rule in in_lanes for lane in rule.lanes},
+        groups={rule.group: _group(grouped, rule.group) for rule in grouped},
         seen=Identities(),
         marks={r.key: NEVER for r in rules},
     )
 
 
 def restore(
-    rules: Sequence[LabelRule],
+    rules: Sequence[Rule],
     archived: Iterable[pl.DataFrame],
     watermarks: Watermarks,
     *,
@@ -162,69 +134,66 @@ def restore(
 
 def held(state: State, accepted: pl.DataFrame, seen: Identities) -> State:
     """The state with more events."""
-    anchor_types = frozenset[str]().union(*(i.anchor_types for i in state.lanes.values()))
-    kind = state.anchors.schema["event_type"]
-    types = kind.categories.to_list() if isinstance(kind, pl.Enum) else []
-    of_anchors = _read(accepted, sorted(anchor_types), state.anchors.schema)
-    of_others = _read(accepted, sorted({*types} - anchor_types), state.others.schema)
-    columns = list(dict.fromkeys(c for lane in state.lanes for c in lane))
-    slim = pl.concat(
-        [
-            rows.select(
-                "event_type",
-                *columns,
-                at=pl.col("event_ts").dt.epoch("ms"),
-                place=(pl.int_range(pl.len(), dtype=pl.Int64) + log.end) * 2 + kind_of,
-            )
-            for kind_of, log, rows in (
-                (ANCHOR, state.anchors, of_anchors),
-                (OTHER, state.others, of_others),
-            )
-        ]
-    )
-    hashed = with_hashes(slim, columns)
+    columns = list(dict.fromkeys(c for by in (*state.lanes, *state.groups) for c in by))
+    logs, slim = list(state.logs), []
+    for kind, (types, log) in enumerate(zip(state.types, state.logs, strict=True)):
+        if types:
+            rows = _read(accepted, types, log.schema)
+            slim.append(_slim(rows, columns, log.end, kind))
+            logs[kind] = log.add(rows)
+    if not slim:  # no rule is hot: the flow archives, and knows repeats
+        return replace(state, seen=seen)
+    hashed = with_hashes(pl.concat(slim), columns)
     return replace(
         state,
-        anchors=state.anchors.add(of_anchors),
-        others=state.others.add(of_others),
-        lanes={lane: _indexed(index, hashed, lane) for lane, index in state.lanes.items()},
+        logs=tuple(logs),
+        lanes={lane: index.add(hashed, lane) for lane, index in state.lanes.items()},
+        groups={group: index.add(hashed, group) for group, index in state.groups.items()},
         seen=seen,
     )
 
 
-def _read(events: pl.DataFrame, types: Sequence[str], schema: pl.Schema) -> pl.DataFrame:
-    """The events of some types, as a log holds them."""
-    found = events.filter(pl.col("event_type").is_in(types))
-    return found.select(pl.col(c).cast(t) for c, t in schema.items())
-
-
-def _indexed(index: LaneIndex, hashed: pl.DataFrame, lane: Lane) -> LaneIndex:
-    """With the events of a batch whose columns are all there."""
-    kind = pl.col("event_type")
-    keyed = hashed.select(
-        "at",
-        "place",
-        key=match_key(lane, hashed=True),
-        label=kind.is_in(sorted(index.label_types)),
-        anchor=kind.is_in(sorted(index.anchor_types)),
-    ).drop_nulls("key")
-    places, at, key = (keyed[c].to_numpy() for c in ("place", "at", "key"))
-    whole = Entries(key, at, places)
-    return replace(
-        index,
-        labels=index.labels.add(whole.at(keyed["label"].to_numpy())),
-        anchors=index.anchors.add(whole.at(keyed["anchor"].to_numpy())),
+def _slim(rows: pl.DataFrame, columns: Sequence[str], first: int, kind: int) -> pl.DataFrame:
+    """What an index is made of: type, time, place, and columns, null where they are not held."""
+    return rows.select(
+        "event_type",
+        *(c if c in rows.columns else pl.lit(None, pl.String).alias(c) for c in columns),
+        at=pl.col("event_ts").dt.epoch("ms"),
+        place=place_of(pl.int_range(pl.len(), dtype=pl.Int64) + first, kind),
     )
 
 
-def settled(state: State, rules: Sequence[LabelRule], watermarks: Watermarks) -> State:
+def _read(events: pl.DataFrame, types: frozenset[str], schema: pl.Schema) -> pl.DataFrame:
+    """The events of some types, as a log holds them."""
+    found = events.filter(pl.col("event_type").is_in(sorted(types)))
+    return found.select(pl.col(c).cast(t) for c, t in schema.items())
+
+
+def settled(state: State, rules: Sequence[Rule], watermarks: Watermarks) -> State:
     """The state after a step: what was too old before it is dropped, the marks move."""
-    horizon = min(state.marks[r.key] - r.reach_ms for r in rules) - state.lateness_ms
+
+    def horizon(read: Iterable[Rule]) -> int:
+        """The time before which events cannot matter to those who read them."""
+        return (
+            min((state.marks[r.key] - r.reach_ms for r in read), default=NEVER) - state.lateness_ms
+        )
+
     return replace(
         state,
-        anchors=state.anchors.drop_before(horizon),
-        others=state.others.drop_before(horizon),
-        lanes={lane: index.drop_before(horizon) for lane, index in state.lanes.items()},
+        logs=tuple(
+            log.drop_before(horizon(r for r in rules if r.event_types & types))
+            for types, log in zip(state.types, state.logs, strict=True)
+        ),
+        lanes={
+            lane: index.drop_before(horizon(r for r in rules if by_lane(r) and lane in r.lanes))
+            for lane, index in state.lanes.items()
+        },
+        groups={
+            group: index.drop_before(
+                horizon(r for r in rules if not by_lane(r) and r.group == group)
+            )
+            for group, index in state.groups.items()
+        },
         seen=state.seen.drop_before(state.lowest - state.lateness_ms),
         marks={r.key: watermarks.of_rule(r) for r in rules},
         lowest=watermarks.lowest_source,
@@ -237,21 +206,14 @@ def label_types(rule: LabelRule, lane: Lane) -> frozenset[str]:
     return frozenset(t for e in read for t in e.types)
 
 
-def _index(rules: Sequence[LabelRule], lane: Lane) -> LaneIndex:
+def _lane(rules: Sequence[LabelRule], lane: Lane) -> LaneIndex:
     within = [r for r in rules if lane in r.lanes]
     return LaneIndex(
         label_types=frozenset().union(*(label_types(r, lane) for r in within)),
-        anchor_types=frozenset().union(*(r.anchor.types for r in within)),
+        anchor_types=frozenset().union(*(row_types(r) for r in within)),
     )
 
 
-def _schemas(rules: Sequence[LabelRule]) -> tuple[pl.Schema, pl.Schema]:
-    """What is held of anchors, and of other events; types as an Enum that says which are held."""
-    types = set().union(*(r.event_types for r in rules))
-    kind = pl.Enum(sorted(types))
-    anchors: dict[str, pl.DataType] = {}
-    others: dict[str, pl.DataType] = {}
-    for rule in rules:
-        anchors |= {c: rule.event_schema[c] for c in sorted(rule.event_columns)}
-        others |= {c: rule.event_schema[c] for c in label_columns(rule)}
-    return pl.Schema(anchors | {"event_type": kind}), pl.Schema(others | {"event_type": kind})
+def _group(rules: Sequence[Rule], group: Lane) -> GroupIndex:
+    within = [r for r in rules if r.group == group]
+    return GroupIndex(frozenset().union(*(r.event_types for r in within)))

@@ -16,12 +16,15 @@ import numpy as np
 import polars as pl
 
 from labeling.engine.asking import Span, asked, instant, lane_keys
-from labeling.engine.evaluate import anchor_columns, label_columns, labels_at, row_schema, untouched
+from labeling.engine.evaluate import anchor_columns, label_columns, labels_at, untouched
+from labeling.engine.grouped import no_rows, rows_by_group
+from labeling.engine.holding import ANCHOR, by_lane, places_of
 from labeling.engine.keys import user_key
 from labeling.engine.log import Numbers
 from labeling.engine.runs import distinct
-from labeling.engine.state import ANCHOR, State, held, restore, settled, start
+from labeling.engine.state import State, held, restore, settled, start
 from labeling.engine.watermark import NEVER, Watermarks
+from labeling.model.kinds import Rule
 from labeling.model.rule import KEY_SCHEMA, LabelRule
 
 __all__ = ["Out", "State", "restore", "start", "step"]
@@ -31,11 +34,12 @@ __all__ = ["Out", "State", "restore", "start", "step"]
 class Out:
     """What one step made.
 
-    ``rows``: by rule key, what ``evaluate`` returns with ``reason`` (``point`` or ``late``) and
-    ``fresh`` (Boolean: nothing of the key can have been published before this row), in the
-    order (point, anchor time, id). ``accepted``, ``too_late`` and ``duplicates``: the batch's
-    events, in its order, the last with ``conflict`` (Boolean: other content under a known
-    identity).
+    ``rows``: by rule key, what ``evaluate`` returns with ``reason`` (``point``, ``late``, and
+    ``undo`` of an attribution) and ``fresh`` (Boolean: nothing of the anchor can have been
+    published before this row), in the order (point, anchor time, id, user), then by touch; the
+    rows of an action at a point are a set returned whole. ``accepted``, ``too_late`` and
+    ``duplicates``: the batch's events, in its order, the last with ``conflict`` (Boolean: other
+    content under a known identity).
     """
 
     rows: Mapping[str, pl.DataFrame]
@@ -45,7 +49,7 @@ class Out:
 
 
 def step(
-    rules: Sequence[LabelRule], state: State, batch: pl.DataFrame, watermarks: Watermarks
+    rules: Sequence[Rule], state: State, batch: pl.DataFrame, watermarks: Watermarks
 ) -> tuple[State, Out]:
     """Take in a batch and return what it makes known.
 
@@ -72,16 +76,25 @@ def step(
 
 
 def _rows(
-    rule: LabelRule, state: State, accepted: pl.DataFrame, mark: int, first_new: int
+    rule: Rule, state: State, accepted: pl.DataFrame, mark: int, first_new: int
 ) -> pl.DataFrame:
     """The rows of one rule: those of points passed now, and those that late events reach."""
     before = state.marks[rule.key]
     span = Span(before, mark, state.since_ms.get(rule.key, NEVER), first_new)
     late = accepted.filter(pl.col("event_ts") < instant(before))
     late = late.filter(pl.col("event_type").is_in(sorted(rule.event_types)))
+    if late.is_empty() and mark == before:
+        return no_rows(rule)
+    if by_lane(rule):
+        return _rows_by_lane(rule, state, late, span)
+    return rows_by_group(rule, state, late, span)
+
+
+def _rows_by_lane(rule: LabelRule, state: State, late: pl.DataFrame, span: Span) -> pl.DataFrame:
+    """The rows of a rule of labels, evaluated only where they may have moved."""
     pairs = asked(rule, state, late, span)
     if pairs.is_empty():
-        return _nothing(rule)
+        return no_rows(rule)
     pairs = _ordered(state, pairs).with_row_index("row")
     moved, still = pairs.filter("moved"), pairs.filter(~pl.col("moved"))
     carried = [c for c in rule.carry if c not in KEY_SCHEMA]
@@ -94,7 +107,7 @@ def _rows(
     rows = pl.concat([pairs, labels[back], anchors.select(carried)], how="horizontal")
     if not rows["present"].all():
         rows = rows.with_columns(pl.when("present").then(pl.col(c)).alias(c) for c in carried)
-    return rows.select(_nothing(rule).columns)
+    return rows.select(no_rows(rule).columns)
 
 
 def _ordered(state: State, pairs: pl.DataFrame) -> pl.DataFrame:
@@ -106,7 +119,7 @@ def _ordered(state: State, pairs: pl.DataFrame) -> pl.DataFrame:
 
 def _labels(rule: LabelRule, state: State, moved: pl.DataFrame) -> pl.DataFrame:
     """``present`` and labels of rows that must be evaluated."""
-    places = [moved["number"].to_numpy() * 2 + ANCHOR]
+    places = [places_of(moved["number"].to_numpy(), ANCHOR)]
     for _, some in moved.group_by("point", maintain_order=True):
         places += _places(rule, state, some)
     columns = label_columns(rule)
@@ -127,8 +140,3 @@ def _places(rule: LabelRule, state: State, some: pl.DataFrame) -> list[Numbers]:
         alone = rule.repeat_within is not None and lane == rule.match
         found += state.lanes[lane].places(keys, low - rule.repeat_ms, high, alone=alone)
     return found
-
-
-def _nothing(rule: LabelRule) -> pl.DataFrame:
-    schema = {"reason": pl.String(), "fresh": pl.Boolean(), **row_schema(rule)}
-    return pl.DataFrame(schema=schema)

@@ -16,7 +16,7 @@ from typing import Final
 
 import polars as pl
 
-from labeling.model.rule import LabelRule
+from labeling.model.kinds import Rule
 
 #: Nothing read yet, and everything there will be: epoch milliseconds beyond any event's.
 NEVER: Final = -(2**62)
@@ -82,7 +82,7 @@ class Watermarks:
     rules: Mapping[str, int]
 
     @staticmethod
-    def start(sources: Sequence[Source], rules: Sequence[LabelRule]) -> Watermarks:
+    def start(sources: Sequence[Source], rules: Sequence[Rule]) -> Watermarks:
         """Before anything was read: all at ``NEVER``."""
         return Watermarks(
             specs=tuple(sources),
@@ -96,7 +96,7 @@ class Watermarks:
     @staticmethod
     def resume(
         sources: Sequence[Source],
-        rules: Sequence[LabelRule],
+        rules: Sequence[Rule],
         marks: Mapping[tuple[str, str], int],
         idle: Iterable[tuple[str, str]],
         passed: Mapping[str, int],
@@ -124,7 +124,7 @@ class Watermarks:
         """``F`` of a source, epoch ms."""
         return self.sources[name]
 
-    def of_rule(self, rule: LabelRule) -> int:
+    def of_rule(self, rule: Rule) -> int:
         """``F`` of a rule, epoch ms: a point is passed when it is below."""
         return self.rules[rule.key]
 

@@ -114,6 +114,9 @@ class AttributionRule:
         put(self, "action", event(self.action))
         put(self, "match", tuple(self.match))
         put(self, "touches", tuple(event(t) for t in self.touches))
+        for name in ("undone_by", "refunded_by"):
+            given = getattr(self, name)
+            put(self, name, None if given is None else event(given))
         if isinstance(self.credit, Mapping):
             put(self, "credit", MappingProxyType(dict(self.credit)))
         put(self, "columns", MappingProxyType(dict(self.columns)))
@@ -151,7 +154,10 @@ class AttributionRule:
     @cached_property
     def lookback_ms(self) -> int:
         """How far before an action an event can matter to it (clause A20)."""
-        chains = (self.repeat_within, self.max_actions, self.sessions)
+        # Whether a touch is in the action's session is told by the events between the two; where
+        # the session starts is not.
+        starts = self.collapse if isinstance(self.collapse, Session) else None
+        chains = (self.repeat_within, self.max_actions, starts)
         longest = max(t.within_ms or 0 for t in self.touches)
         behind = max((s.looks_back_ms for s in self.sources), default=0)
         return longest + behind + (DAY_MS if any(c is not None for c in chains) else 0)
@@ -163,8 +169,10 @@ class AttributionRule:
 
     @property
     def looks_ahead_ms(self) -> int:
-        """How far ahead of an action an event can matter to it."""
-        return self.undone_ms
+        """How far ahead of an action an event can matter to it: its own undo, or a repeat's."""
+        if self.undone_by is None and self.refunded_by is None:
+            return 0
+        return self.undone_ms + min(self.repeat_ms or 0, DAY_MS)
 
     @property
     def looks_back_ms(self) -> int:
@@ -276,7 +284,9 @@ class AttributionRule:
     @property
     def money(self) -> tuple[str, ...]:
         """Values in micro-units of a currency, shown as doubles by the store's views."""
-        return tuple(c for c in self.value_schema if c == "value" or c.startswith("value_"))
+        if self.value is None:
+            return ()
+        return tuple(dict.fromkeys(("value", *(f"value{s}" for s in self.models))))
 
     @cached_property
     def digest(self) -> str:

@@ -1,7 +1,8 @@
 """Sessions by gaps of inactivity: clause A13 of docs/attribution.md.
 
 Always holds: a session depends on the events before its end alone, and never spans two local days,
-so that what it depends on lies within a day.
+so that what it depends on lies within a day. Whether two events are in one session depends on the
+events from the one to the other alone.
 
 Not promised: that a session keeps its id. A late event may join two, or start one earlier; rows
 that depend on it are corrected, and none is named by it.

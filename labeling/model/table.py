@@ -1,8 +1,8 @@
 """The shape of the table that a rule's rows are kept in.
 
 Always holds: a row is found by its table's key alone: ``ROW_KEY``, and for an attribution the touch
-beside it; a table belongs to one version of one rule and to one digest of its definition; money is a
-whole number of micro-units, credit one of parts per 10^9.
+beside it; a table belongs to one version of one rule and to one digest of its definition; money is
+a whole number of micro-units, credit one of parts per 10^9.
 
 Not promised: that two versions of a rule have the same columns.
 """

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from labeling.model.expr import Column, Lit, Node, Op, Wrapped
+from labeling.model.expr import Column, LabelRef, Lit, Node, Op, Wrapped
 from labeling.model.rule import LabelRule
 from labeling.model.selector import Event
 from labeling.model.window import Duration
@@ -90,6 +90,8 @@ def where(n: Node, e: Fact, twins: Twins) -> Any:
         return n.value
     if isinstance(n, Column):
         return e[n.name]
+    if isinstance(n, LabelRef):  # of a row: see ``chained``
+        return e["said"][n.name]
     if isinstance(n, Op):
         return operate(n.name, [where(a, e, twins) for a in n.args])
     if isinstance(n, Wrapped):
@@ -144,6 +146,11 @@ class AsOf:
         self.events = sorted((e for e in events if e["event_ts"] <= point), key=standing)
         self.candidates = [e for e in self.events if selects(rule.anchor, e, self.twins)]
         self.anchors = [c for c in self.candidates if not self.is_repeat(c)]
+        if rule.sources:
+            from tests.model import chained  # noqa: PLC0415 - rules read rules: a circle by nature
+
+            rows = [chained.rows_as_of(s, self.events, point, self.twins) for s in rule.sources]
+            self.events = sorted([*self.events, *(r for each in rows for r in each)], key=standing)
         self._taken: dict[tuple[str, ...], dict[Identity, list[Fact]]] = {}
 
     def is_repeat(self, c: Fact) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from labeling.model.rule import LabelRule
+from labeling.model.kinds import Rule
 from tests.model.assign import Fact
 
 NEVER = -(2**62)
@@ -28,7 +28,7 @@ class Source:
     partitions: tuple[str, ...]
     event_types: frozenset[str] | None = None
 
-    def can_feed(self, rule: LabelRule) -> bool:
+    def can_feed(self, rule: Rule) -> bool:
         """Whether an event of this source may be one that the rule reads."""
         return self.event_types is None or bool(self.event_types & rule.event_types)
 
@@ -50,7 +50,7 @@ class Clock:
     """The marks of all partitions and every ``F``."""
 
     sources: tuple[Source, ...]
-    rules: tuple[LabelRule, ...]
+    rules: tuple[Rule, ...]
     marks: dict[tuple[str, str], int] = field(default_factory=dict)
     idle: set[tuple[str, str]] = field(default_factory=set)
     of_source: dict[str, int] = field(default_factory=dict)

@@ -141,7 +141,8 @@ def measure(as_of: AsOf, a: Fact, m: Measure) -> Any:
 
 def of_column(m: OfColumn, seen: list[Fact]) -> Any:
     """Measures of one column of the events, nulls in it skipped."""
-    values = [e[m.column] for e in seen if e[m.column] is not None]
+    read = [e["said"] if m.column in e.get("said", {}) else e for e in seen]
+    values = [e[m.column] for e in read if e[m.column] is not None]
     if isinstance(m, CountDistinct):
         return len({tuple(v) if isinstance(v, list) else v for v in values})
     if isinstance(m, SumOf):

@@ -10,22 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
-from labeling.model.rule import LabelRule
-from tests.model.assign import (
-    AsOf,
-    Fact,
-    Identity,
-    Twins,
-    alike,
-    identity,
-    points,
-    selects,
-    standing,
-)
+from labeling.model.kinds import Rule
+from tests.model.assign import Fact, Identity, Twins, alike, identity
 from tests.model.clock import Clock, Item, Source
-from tests.model.oracle import Row, row
+from tests.model.kinds import points_of, reason_of, rows_at
+from tests.model.oracle import Row
 
 Change = dict[str, Any]
 KEY = ("user_id", "anchor_ts", "anchor_id")
@@ -33,7 +25,7 @@ KEY = ("user_id", "anchor_ts", "anchor_id")
 
 @dataclass
 class Stored:
-    """A key of a rule's table: retracted keys stay, with their last revision."""
+    """A key of a rule's table (``rule.row_keys``): what was retracted keeps its last revision."""
 
     revision: int
     present: bool
@@ -43,24 +35,37 @@ class Stored:
 Table = dict[tuple[Any, ...], Stored]
 
 
-def publish(table: Table, rows: Iterable[Row]) -> list[Change]:
-    """Compare rows with the table, in their order; a difference gets the next revision (law 4)."""
-    made = []
-    for r in rows:
-        key = tuple(r[k] for k in KEY)
-        said = {k: v for k, v in r.items() if k not in (*KEY, "point_ts", "reason", "present")}
-        had = table.get(key, Stored(0, present=False, values=None))
-        if r["present"] == had.present and (not had.present or said == had.values):
-            continue
-        now = Stored(had.revision + 1, r["present"], said if r["present"] else None)
-        kind = "update" if had.present and now.present else "insert" if now.present else "retract"
-        made.append(
-            dict(zip(KEY, key, strict=True))
-            | {"revision": now.revision, "kind": kind, "old": had.values, "new": now.values}
-            | {"point_ts": r["point_ts"], "reason": r["reason"]}
-        )
-        table[key] = now
+def publish(table: Table, rows: Iterable[Row], keys: Sequence[str] = KEY) -> list[Change]:
+    """Compare rows with the table, in their order; a difference gets the next revision (law 4).
+
+    Neighbours of one anchor and point are a set returned whole (clause A19): what the table has of
+    the anchor and the set has not is retracted.
+    """
+    made: list[Change] = []
+    for _, run in groupby(rows, lambda r: (r["point_ts"], *(r[k] for k in KEY))):
+        whole = list(run)
+        said = {tuple(r[k] for k in keys) for r in whole}
+        anchor = tuple(whole[0][k] for k in KEY)
+        left = [k for k, s in table.items() if k[: len(KEY)] == anchor and s.present]
+        gone = {"present": False, "point_ts": whole[0]["point_ts"], "reason": whole[0]["reason"]}
+        whole += [dict(zip(keys, k, strict=True)) | gone for k in left if k not in said]
+        made += [c for r in whole for c in compared(table, r, keys)]
     return made
+
+
+def compared(table: Table, r: Row, keys: Sequence[str]) -> list[Change]:
+    """The change that a row makes, if it makes one; the table has it then."""
+    key = tuple(r[k] for k in keys)
+    said = {k: v for k, v in r.items() if k not in (*keys, "point_ts", "reason", "present")}
+    had = table.get(key, Stored(0, present=False, values=None))
+    if r["present"] == had.present and (not had.present or said == had.values):
+        return []
+    now = Stored(had.revision + 1, r["present"], said if r["present"] else None)
+    kind = "update" if had.present and now.present else "insert" if now.present else "retract"
+    table[key] = now
+    named = dict(zip(keys, key, strict=True)) | {"revision": now.revision, "kind": kind}
+    values = {"old": had.values, "new": now.values}
+    return [named | values | {"point_ts": r["point_ts"], "reason": r["reason"]}]
 
 
 def current(table: Table) -> dict[tuple[Any, ...], dict[str, Any]]:
@@ -95,7 +100,7 @@ class Stream:
     """One shard: memory, and a store of which only commits survive a crash.
 
     Args:
-        rules: the label rules.
+        rules: of any kind.
         sources: all sources, each with its partitions.
         lateness_ms: one for all rules.
         since_ms: rule key to the first anchor time that the stream owns; all unless given.
@@ -104,7 +109,7 @@ class Stream:
 
     def __init__(
         self,
-        rules: Sequence[LabelRule],
+        rules: Sequence[Rule],
         sources: Sequence[Source],
         lateness_ms: int,
         since_ms: Mapping[str, int] | None = None,
@@ -147,7 +152,8 @@ class Stream:
                 lines.append(Archived(e, arrival, self.commits + 1))
         for rule in self.rules:
             f0, f1 = before.of_rule[rule.key], self.clock.of_rule[rule.key]
-            made = publish(self.tables[rule.key], self._rows(rule, out.accepted, f0, f1))
+            rows = self._rows(rule, out.accepted, f0, f1)
+            made = publish(self.tables[rule.key], rows, rule.row_keys)
             out.changes[rule.key] = made
             self.log[rule.key] += made
         self._forget(before)
@@ -170,36 +176,44 @@ class Stream:
             oldest = before.of_rule[rule.key] - self.lateness_ms - rule.reach_ms
             self.held[rule.key] = [e for e in self.held[rule.key] if e["event_ts"] >= oldest]
 
-    def _rows(self, rule: LabelRule, accepted: list[Fact], f0: int, f1: int) -> list[Row]:
-        """Clause 18: the rows to publish, in the order (point, anchor time, id)."""
+    def _rows(self, rule: Rule, accepted: list[Fact], f0: int, f1: int) -> list[Row]:
+        """Clauses 18 and A19: the rows to publish, in the order (point, anchor time, id)."""
         held = self.held[rule.key]
         late = [e for e in accepted if e["event_ts"] < f0 and e["event_type"] in rule.event_types]
-        rows = []
-        for a in held:
-            if not selects(rule.anchor, a, self.twins):
-                continue
+        asked = []
+        for a, points in points_of(rule, held, self.twins):
             if a["event_ts"] < self.since_ms.get(rule.key, a["event_ts"]):
                 continue
-            passed = [p for p in points(rule, a["event_ts"]) if f0 <= p < f1]
-            below = [p for p in points(rule, a["event_ts"]) if p < f0]
-            ask = [(p, "point") for p in passed]
+            passed = [p for p in points if f0 <= p < f1]
+            below = [p for p in points if p < f0]
+            asked += [(a, p, reason_of(rule, a, p)) for p in passed]
             if not passed and below and any(reaches(rule, e, a) for e in late):
-                ask = [(max(below), "late")]
-            for p, reason in ask:
-                rows.append(row(AsOf(rule, held, p, self.twins), a, p) | {"reason": reason})
-        return sorted(rows, key=lambda r: (r["point_ts"], r["anchor_ts"], r["anchor_id"]))
+                asked.append((a, max(below), "late"))
+        return said(rule, held, asked, self.twins)
 
 
-def reaches(rule: LabelRule, e: Fact, a: Fact) -> bool:
-    """Clause 19: whether an event can matter to an anchor's row; to its own it does."""
+def said(
+    rule: Rule, events: list[Fact], asked: Iterable[tuple[Fact, int, str]], twins: Twins
+) -> list[Row]:
+    """All rows of anchors at points, with the reason, those of one anchor and point together."""
+    in_order = sorted(asked, key=lambda q: (q[1], q[0]["event_ts"], q[0]["event_id"]))
+    return [
+        row | {"reason": reason}
+        for a, p, reason in in_order
+        for row in rows_at(rule, events, a, p, twins)
+    ]
+
+
+def reaches(rule: Rule, e: Fact, a: Fact) -> bool:
+    """Clauses 19 and A20: whether an event can matter to an anchor's rows; to its own it does."""
     if identity(e) == identity(a):
         return True
-    earliest = e["event_ts"] - rule.bound.longest_ms
-    return alike(e, a, rule.group) and earliest <= a["event_ts"] <= e["event_ts"] + rule.repeat_ms
+    earliest, latest = e["event_ts"] - rule.looks_ahead_ms, e["event_ts"] + rule.looks_back_ms
+    return alike(e, a, rule.group) and bool(earliest <= a["event_ts"] <= latest)
 
 
 def replay(
-    rule: LabelRule,
+    rule: Rule,
     archive: Sequence[Archived],
     hours: tuple[int, int],
     table: Table,
@@ -218,19 +232,16 @@ def replay(
             facts.setdefault(identity(line.event), line.event)
     events = list(facts.values())
     empty = not any(s.present and hours[0] <= key[1] < hours[1] for key, s in table.items())
-    rows = []
-    for a in sorted(events, key=standing):
-        if not (selects(rule.anchor, a, twins or {}) and hours[0] <= a["event_ts"] < hours[1]):
-            continue
-        asked = points(rule, a["event_ts"])
-        rows += [
-            row(AsOf(rule, events, p, twins), a, p) | {"reason": "replay"}
-            for p in (asked if empty else asked[-1:])
-        ]
-    rows.sort(key=lambda r: (r["point_ts"], r["anchor_ts"], r["anchor_id"]))
-    said = {tuple(r[k] for k in KEY) for r in rows}
+    asked = [
+        (a, p, "replay")
+        for a, points in points_of(rule, events, twins or {})
+        if hours[0] <= a["event_ts"] < hours[1]
+        for p in (points if empty else points[-1:])
+    ]
+    rows = said(rule, events, asked, twins or {})
+    found = {identity(a) for a, _, _ in asked}
     for key, s in sorted(table.items()):
-        if s.present and hours[0] <= key[1] < hours[1] and key not in said:
+        if s.present and hours[0] <= key[1] < hours[1] and key[: len(KEY)] not in found:
             gone = {"point_ts": None, "reason": "replay", "present": False}
-            rows.append(dict(zip(KEY, key, strict=True)) | gone)
-    return publish(table, rows)
+            rows.append(dict(zip(rule.row_keys, key, strict=True)) | gone)
+    return publish(table, rows, rule.row_keys)
