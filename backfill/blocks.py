@@ -17,7 +17,7 @@ from itertools import accumulate, pairwise
 from typing import Final
 
 from labeling.io.archive import ArchiveFile
-from labeling.model.rule import LabelRule
+from labeling.model.kinds import Rule
 
 HOUR: Final = timedelta(hours=1)
 #: Peak memory of evaluating one event with the rows made of it, measured (benchmarks/replay.py).
@@ -54,10 +54,10 @@ class Block:
         return self.events * EVENT_BYTES // self.buckets
 
 
-def reach(rule: LabelRule) -> tuple[timedelta, timedelta]:
+def reach(rule: Rule) -> tuple[timedelta, timedelta]:
     """How far around its anchors a rule reads: back and ahead."""
-    ahead = timedelta(milliseconds=rule.bound.longest_ms + 1)
-    return timedelta(milliseconds=rule.repeat_ms), ahead
+    ahead = timedelta(milliseconds=rule.looks_ahead_ms + 1)
+    return timedelta(milliseconds=rule.looks_back_ms), ahead
 
 
 class FilesByTime:
@@ -77,7 +77,7 @@ class FilesByTime:
 
 
 def blocks_of(
-    rule: LabelRule, hours: Sequence[datetime], files: FilesByTime, memory_bytes: int
+    rule: Rule, hours: Sequence[datetime], files: FilesByTime, memory_bytes: int
 ) -> Iterator[Block]:
     """Neighbouring hours together while they fit; an hour that does not is cut by users.
 

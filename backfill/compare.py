@@ -10,22 +10,21 @@ Not promised: exactness beyond 64 bits: different rows of one digest are taken a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import polars as pl
 
-from labeling.engine.changes import KEYS, changes
+from labeling.engine.changes import changes
 from labeling.engine.keys import text_key
 from labeling.model.event import TS
-from labeling.model.table import ROW_KEY_SCHEMA, RuleTable
+from labeling.model.table import RuleTable
 
 #: What a difference is, by the change that would mend it.
 _KINDS: Final = {"insert": "missing", "update": "different", "retract": "extra"}
-#: One row per column that differs; ``stored`` and ``replayed`` are JSON, of a whole row where
-#: ``column`` is null.
+#: Beside the key; one row per column that differs. ``stored`` and ``replayed`` are JSON, of a whole
+#: row where ``column`` is null.
 DIFFERENCES: Final[Mapping[str, pl.DataType]] = {
-    **ROW_KEY_SCHEMA,
     "kind": pl.String(),
     "column": pl.String(),
     "stored": pl.String(),
@@ -65,12 +64,13 @@ def digests(rows: pl.DataFrame) -> dict[object, tuple[int, int]]:
     return {at: (count, total) for at, count, total in sums.iter_rows()}
 
 
-def differing(stored: pl.DataFrame, made: pl.DataFrame) -> pl.DataFrame:
+def differing(stored: pl.DataFrame, made: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     """Rows that differ, as the ``changes`` that would take stored ones to the others.
 
     Args:
         stored: columns as ``compared`` gives them; a key that is there twice is one too many.
         made: the same columns, each key once.
+        keys: the columns that name a row.
 
     Returns:
         Key, ``kind`` (``missing``, ``different``, ``extra``), ``old`` and ``new`` (Structs of the
@@ -80,71 +80,75 @@ def differing(stored: pl.DataFrame, made: pl.DataFrame) -> pl.DataFrame:
     hours = [at for at in was.keys() | now.keys() if was.get(at) != now.get(at)]
     some = hour().is_in(pl.Series(hours, dtype=TS).implode())
     stored, made = stored.filter(some), made.filter(some)
-    again = stored.filter(~pl.struct(KEYS).is_first_distinct())
-    known = stored.unique(KEYS, keep="first", maintain_order=True).with_columns(
+    again = stored.filter(~pl.struct(keys).is_first_distinct())
+    known = stored.unique(keys, keep="first", maintain_order=True).with_columns(
         revision=pl.lit(1, pl.Int32), present=pl.lit(value=True)
     )
-    gone = known.join(made, on=KEYS, how="anti").select(*KEYS, present=pl.lit(value=False))
+    gone = known.join(made, on=keys, how="anti").select(*keys, present=pl.lit(value=False))
     wanted = pl.concat([made.with_columns(present=pl.lit(value=True)), gone], how="diagonal")
-    found = changes(known, wanted.with_columns(point_ts="anchor_ts", reason=pl.lit("replay")))
-    values = pl.struct(pl.exclude(KEYS))
+    wanted = wanted.with_columns(point_ts="anchor_ts", reason=pl.lit("replay"))
+    found = changes(known, wanted, keys)
+    values = pl.struct(pl.exclude(keys))
     none = pl.lit(None, found.schema["new"])
-    twice = again.select(*KEYS, kind=pl.lit("retract"), old=values, new=none)
-    both = pl.concat([found.select(*KEYS, "kind", "old", "new"), twice])
-    return both.with_columns(pl.col("kind").replace(_KINDS)).sort(*KEYS, maintain_order=True)
+    twice = again.select(*keys, kind=pl.lit("retract"), old=values, new=none)
+    both = pl.concat([found.select(*keys, "kind", "old", "new"), twice])
+    return both.with_columns(pl.col("kind").replace(_KINDS)).sort(*keys, maintain_order=True)
 
 
-def revised(stored: pl.DataFrame, made: pl.DataFrame) -> pl.DataFrame:
+def revised(stored: pl.DataFrame, made: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     """Rows of equal keys whose revisions differ: key, ``old`` and ``new`` (Int32).
 
     Args:
         stored: key and ``revision``.
         made: likewise.
+        keys: the columns that name a row.
     """
-    columns = [*KEYS, "revision"]
-    was, now = stored.select(columns).sort(KEYS), made.select(columns).sort(KEYS)
-    if was.select(KEYS).equals(now.select(KEYS)):
+    columns = [*keys, "revision"]
+    was, now = stored.select(columns).sort(keys), made.select(columns).sort(keys)
+    if was.select(keys).equals(now.select(keys)):
         both = was.with_columns(now["revision"].alias("new"))
     else:
-        both = was.join(now.rename({"revision": "new"}), on=KEYS, how="inner")
+        both = was.join(now.rename({"revision": "new"}), on=keys, how="inner")
     return both.rename({"revision": "old"}).filter(pl.col("old") != pl.col("new"))
 
 
-def told(found: pl.DataFrame) -> pl.DataFrame:
-    """Differences column by column: ``DIFFERENCES``, by key.
+def told(found: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """Differences column by column: key and ``DIFFERENCES``, by key.
 
     Args:
         found: what ``differing`` returned.
+        keys: the columns that name a row.
     """
     fields = found.schema["old"]
     names = [f.name for f in fields.fields] if isinstance(fields, pl.Struct) else []
     changed = found.filter(pl.col("kind") == "different")
-    parts = [_whole(found.filter(pl.col("kind") != "different"))]
+    parts = [_whole(found.filter(pl.col("kind") != "different"), keys)]
     for name in names:
         old, new = (pl.col(side).struct.field(name) for side in ("old", "new"))
         differs = changed.filter(old.ne_missing(new))
-        parts.append(_columns(differs, name, old, new))
-    return pl.concat(parts).sort(*KEYS, maintain_order=True)
+        parts.append(_columns(differs, keys, name, (old, new)))
+    return pl.concat(parts).sort(*keys, maintain_order=True)
 
 
-def told_revisions(found: pl.DataFrame) -> pl.DataFrame:
+def told_revisions(found: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     """The same of what ``revised`` returned."""
     kind = found.with_columns(kind=pl.lit("revision"))
-    return _columns(kind, "revision", pl.col("old"), pl.col("new"))
+    return _columns(kind, keys, "revision", (pl.col("old"), pl.col("new")))
 
 
-def _whole(rows: pl.DataFrame) -> pl.DataFrame:
+def _whole(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     texts = {
         name: pl.when(pl.col(side).is_not_null()).then(pl.col(side).struct.json_encode())
         for side, name in (("old", "stored"), ("new", "replayed"))
     }
-    return rows.select(*KEYS, "kind", column=pl.lit(None, pl.String), **texts)
+    return rows.select(*keys, "kind", column=pl.lit(None, pl.String), **texts)
 
 
-def _columns(rows: pl.DataFrame, name: str, old: pl.Expr, new: pl.Expr) -> pl.DataFrame:
-    return rows.select(
-        *KEYS, "kind", column=pl.lit(name, pl.String), stored=_json(old), replayed=_json(new)
-    )
+def _columns(
+    rows: pl.DataFrame, keys: Sequence[str], name: str, sides: tuple[pl.Expr, pl.Expr]
+) -> pl.DataFrame:
+    old, new = map(_json, sides)
+    return rows.select(*keys, "kind", column=pl.lit(name, pl.String), stored=old, replayed=new)
 
 
 def _json(value: pl.Expr) -> pl.Expr:

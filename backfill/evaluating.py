@@ -8,6 +8,7 @@ Not promised: that the events suffice. Whoever asks gives all within reach, each
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,12 +16,17 @@ from datetime import datetime
 import polars as pl
 
 from backfill.blocks import Block
+from labeling.engine.attribution.points import takes_back
 from labeling.engine.changes import KEYS, changes, empty_stored
-from labeling.engine.evaluate import labels_at, widened
+from labeling.engine.evaluate import evaluate, labels_at, widened
+from labeling.engine.keys import user_key
 from labeling.engine.points import points
 from labeling.engine.watermark import FOREVER, NEVER
+from labeling.model.attribution import AttributionRule
 from labeling.model.event import TS
+from labeling.model.kinds import Rule
 from labeling.model.rule import LabelRule
+from labeling.model.table import ROW_KEY
 
 
 @dataclass(frozen=True)
@@ -37,19 +43,14 @@ class First:
 
 
 @dataclass(frozen=True)
-class Part:
-    """Events of a block, and the labels of its anchors at every point passed.
+class Part(ABC):
+    """What was evaluated of a block's anchors at every point passed, by ``hour`` of the anchor."""
 
-    ``labels`` is what ``labels_at`` returns, with ``hour`` (of the anchor, Datetime[ms, UTC]).
-    """
-
-    rule: LabelRule
-    events: pl.DataFrame
-    labels: pl.DataFrame
+    evaluated: pl.DataFrame
 
     def shares(self, hours: Sequence[datetime], rows: int) -> Iterator[tuple[datetime, ...]]:
         """The hours cut where more than ``rows`` would come together; never inside an hour."""
-        counts = dict(self.labels.group_by("hour").len().iter_rows())
+        counts = dict(self.evaluated.group_by("hour").len().iter_rows())
         share: list[datetime] = []
         held = 0
         for hour in hours:
@@ -61,19 +62,35 @@ class Part:
         yield tuple(share)
 
     def of_hours(self, hours: Sequence[datetime]) -> pl.DataFrame:
-        """The labels of the hours' anchors."""
-        return self.labels.filter(pl.col("hour").is_in(list(hours))).drop("hour")
+        """What was evaluated of the hours' anchors."""
+        return self.evaluated.filter(pl.col("hour").is_in(list(hours))).drop("hour")
 
+    @abstractmethod
     def rows(self, hours: Sequence[datetime]) -> pl.DataFrame:
         """The hours' rows at every point, in full."""
+
+    @abstractmethod
+    def first(self, hours: Sequence[datetime]) -> First:
+        """What ``changes`` makes of the hours' rows where nothing is stored."""
+
+
+@dataclass(frozen=True)
+class LabelPart(Part):
+    """Of a label rule: ``evaluated`` is what ``labels_at`` finds among ``events``.
+
+    Rows of one anchor differ in labels alone, and are told apart by its number: a tenth of the work
+    of comparing whole rows by their keys.
+    """
+
+    rule: LabelRule
+    events: pl.DataFrame
+
+    def rows(self, hours: Sequence[datetime]) -> pl.DataFrame:
+        """See ``Part``."""
         return widened(self.rule, self.events, self.of_hours(hours)).drop("row")
 
     def first(self, hours: Sequence[datetime]) -> First:
-        """What ``changes`` makes of the hours' rows where nothing is stored.
-
-        Rows of one anchor differ in labels alone, and are told apart by its number: a tenth of
-        the work of comparing whole rows by their keys.
-        """
+        """See ``Part``."""
         labels = self.of_hours(hours).with_columns(reason=pl.lit("point"))
         made = changes(empty_stored(labels.schema, ("row",)), labels, ("row",))
         later = made.filter(pl.col("kind") != "insert")
@@ -108,8 +125,43 @@ class Part:
         return pl.when(pl.col(side).is_not_null()).then(pl.struct(*carried, *labels)).alias(side)
 
 
-def evaluated(rule: LabelRule, events: pl.DataFrame, block: Block, mark_ms: int) -> Part:
-    """The labels of a block's anchors at every point below the mark.
+@dataclass(frozen=True)
+class ActionPart(Part):
+    """Of an attribution rule: ``evaluated`` has the rows of actions and touches in full."""
+
+    rule: AttributionRule
+
+    def rows(self, hours: Sequence[datetime]) -> pl.DataFrame:
+        """See ``Part``."""
+        return self.of_hours(hours)
+
+    def first(self, hours: Sequence[datetime]) -> First:
+        """See ``Part``. Most actions have one point, at which all that is there is inserted."""
+        rows, keys = self.of_hours(hours), self.rule.row_keys
+        back = takes_back(rows.select("point_ts", event_ts="anchor_ts"))
+        undone = rows.select(ROW_KEY).filter(back).unique()
+        reason = pl.when(back).then(pl.lit("undo")).otherwise(pl.lit("point"))
+        told = rows.with_columns(reason=reason).join(undone, on=ROW_KEY, how="semi")
+        made = changes(empty_stored(rows.schema, keys), told, keys, whole=ROW_KEY)
+        ends = made.sort(*keys, "revision").unique(keys, keep="last", maintain_order=True)
+        ends = ends.filter(pl.col("kind") != "retract")
+        last = ends.select(*keys, "revision", pl.col("new").struct.unnest())
+        once = rows.join(undone, on=ROW_KEY, how="anti").filter("present")
+        new = once.drop("point_ts", "present").with_columns(revision=pl.lit(1, pl.Int32))
+        both = pl.concat([new, last.select(new.columns)])
+        at = pl.col("anchor_ts").dt.truncate("1h")
+        return First(
+            # In the archive's order: what belongs to a user lies together, reads and packs well.
+            rows=both.sort(user_key(), *keys),
+            updates=made.filter(pl.col("kind") != "insert"),
+            kinds=pl.concat(
+                [once.select(kind=pl.lit("insert"), hour=at), made.select("kind", hour=at)]
+            ),
+        )
+
+
+def evaluated(rule: Rule, events: pl.DataFrame, block: Block, mark_ms: int) -> Part:
+    """What a rule says of a block's anchors at every point below the mark.
 
     Args:
         rule: what to evaluate.
@@ -122,5 +174,8 @@ def evaluated(rule: LabelRule, events: pl.DataFrame, block: Block, mark_ms: int)
         pl.col("event_ts").is_between(block.from_ts, block.to_ts, closed="left"),
         pl.col("point_ts") < mark,
     )
+    if isinstance(rule, AttributionRule):
+        rows = evaluate(rule, events, asked)
+        return ActionPart(rows.with_columns(hour=pl.col("anchor_ts").dt.truncate("1h")), rule)
     labels = labels_at(rule, events, asked).with_columns(hour=asked["event_ts"].dt.truncate("1h"))
-    return Part(rule, events, labels)
+    return LabelPart(labels, rule, events)

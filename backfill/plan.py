@@ -12,16 +12,26 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from backfill.blocks import HOUR, Block, FilesByTime, blocks_of, reach
 from labeling.engine.watermark import FOREVER, NEVER
 from labeling.errors import DataError
 from labeling.io.store import Store
 from labeling.io.store.ownership import REPLAY, Streams, owned_text, streams_of
-from labeling.model.rule import LabelRule
+from labeling.model.kinds import Rule
 from labeling.model.table import RuleTable, table_of
 
-__all__ = ["HOUR", "Plan", "hours_of", "is_complete", "mark_of", "plan", "rule_mark"]
+__all__ = [
+    "HOUR",
+    "Plan",
+    "hours_of",
+    "is_complete",
+    "is_over",
+    "mark_of",
+    "plan",
+    "rule_mark",
+]
 
 
 @dataclass(frozen=True)
@@ -33,7 +43,7 @@ class Plan:
     ``owned_text`` explains.
     """
 
-    rule: LabelRule
+    rule: Rule
     table: RuleTable
     mark: int
     blocks: tuple[Block, ...]
@@ -98,7 +108,7 @@ def mark_of(
 
 
 def rule_mark(
-    store: Store, rule: LabelRule, streams: Streams, sources: Sequence[str], live: Collection[str]
+    store: Store, rule: Rule, streams: Streams, sources: Sequence[str], live: Collection[str]
 ) -> int:
     """``F`` of a rule: what the stream has passed, or imports have declared, epoch ms.
 
@@ -121,7 +131,7 @@ def rule_mark(
 
 def plan(  # noqa: PLR0913 - the options of a command
     store: Store,
-    rule: LabelRule,
+    rule: Rule,
     from_ts: datetime,
     to_ts: datetime,
     *,
@@ -160,7 +170,7 @@ def plan(  # noqa: PLR0913 - the options of a command
         newest = max(
             (f.max_archived for f in files.near(hour - back, hour + HOUR + ahead)), default=0
         )
-        if _is_fresh(known.get(hour), newest) and not force:
+        if _is_fresh(known.get(hour), newest, mark) and not force:
             done.append(hour)
         elif stream is not None and stream.owns(hour):
             owned.append(hour)
@@ -173,17 +183,27 @@ def plan(  # noqa: PLR0913 - the options of a command
     return Plan(rule, table, mark, blocks, tuple(done), tuple(waiting), tuple(owned), text)
 
 
-def is_complete(rule: LabelRule, hour: datetime, mark: int) -> bool:
-    """Whether every window of the hour's anchors has passed: ``F > end + window``."""
-    return mark > _ms(hour + HOUR) + rule.bound.longest_ms
+def is_complete(rule: Rule, hour: datetime, mark: int) -> bool:
+    """Whether every row of the hour's anchors is there: ``F > end + window``."""
+    return mark > _ms(hour + HOUR) + rule.window_ms
 
 
-def _is_fresh(before: Mapping[str, object] | None, newest: int) -> bool:
-    """Whether an hour was replayed from all that is archived; the stream left out what was late."""
+def is_over(rule: Rule, hour: datetime, mark: int) -> bool:
+    """Whether every point of the hour's anchors has passed, those that undo actions too."""
+    return mark > _ms(hour + HOUR) + max(rule.window_ms, rule.looks_ahead_ms)
+
+
+def _is_fresh(before: Mapping[str, Any] | None, newest: int, mark: int) -> bool:
+    """Whether a replay would make the same of an hour as the last one did.
+
+    It was replayed from all that is archived (the stream left out what was late), up to its last
+    point or to this mark.
+    """
     if before is None or before["published_by"] != REPLAY or not before["complete"]:
         return False
-    read = before["archive_commit"]
-    return isinstance(read, int) and read >= newest
+    through = before["through_ts"]
+    passed = through is None or _ms(through) >= mark
+    return passed and before["archive_commit"] >= newest
 
 
 def _ms(at: datetime) -> int:

@@ -2,7 +2,8 @@
 
 Always holds: into an hour without rows go all points one after the other, hence the revisions that
 a stream would have made; into another go the differences to what is stored, with reason
-``replay``. Publishing the same again changes nothing.
+``replay``. Publishing the same again changes nothing. The rows of an action are published as a
+set: one that is stored and not among them is retracted.
 
 Not promised: that what was published earlier of an hour stays: replay knows better.
 """
@@ -17,11 +18,12 @@ import polars as pl
 
 from backfill.blocks import HOUR, Block
 from backfill.evaluating import Part
-from backfill.plan import Plan, is_complete
-from labeling.engine.changes import KEYS, changes
+from backfill.plan import Plan, is_complete, is_over
+from labeling.engine.changes import changes
 from labeling.engine.keys import user_key
 from labeling.io.store import Store
 from labeling.io.store.commit import Commit
+from labeling.model.table import ROW_KEY, RuleTable
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class HoursWriter:
         self._empty = [h for h in hours if h not in known]
         self._kinds: list[pl.DataFrame] = []
         self._complete: dict[datetime, bool] = {}
-        self._rows: Mapping[datetime, int] = {}
+        self._rows: list[Mapping[datetime, int]] = []
 
     def write(self, part: Part, user_keys: tuple[int, int] | None) -> None:
         """Publish the part's rows of the hours: all, or those of a range of users."""
@@ -64,7 +66,9 @@ class HoursWriter:
             self._kinds.append(first.kinds)
         if self._filled:
             stored = of_users(self._stored, user_keys)
-            made = changes(stored, _whole(part.rows(self._filled), stored))
+            table = self._plan.table
+            rows = _replaced(part.rows(self._filled), stored, table)
+            made = changes(stored, rows, table.keys, whole=table.whole)
             self._commit.publish(self._plan.table, made)
             self._kinds.append(made.select("kind", hour=pl.col("anchor_ts").dt.truncate("1h")))
 
@@ -76,22 +80,27 @@ class HoursWriter:
         """
         plan = self._plan
         self._complete = {h: is_complete(plan.rule, h, plan.mark) for h in self._hours}
-        partly = not all(self._complete.values())
-        self._rows = self._commit.set_hours(
-            plan.table,
-            self._complete,
-            archive_commit=max((f.max_archived for f in block.files), default=0),
-            through_ts=datetime.fromtimestamp(plan.mark / 1000, UTC) if partly else None,
-        )
+        over = [h for h in self._hours if is_over(plan.rule, h, plan.mark)]
+        rest = [h for h in self._hours if h not in over]
+        read = max((f.max_archived for f in block.files), default=0)
+        for hours in filter(None, (over, rest)):
+            rows = self._commit.set_hours(
+                plan.table,
+                {h: self._complete[h] for h in hours},
+                archive_commit=read,
+                through_ts=datetime.fromtimestamp(plan.mark / 1000, UTC) if hours is rest else None,
+            )
+            self._rows.append(rows)
 
     def done(self) -> list[HourDone]:
         """What became of the hours; after the commit, since its writer may be another process."""
-        told = pl.concat(self._kinds).group_by("hour", "kind").len()
-        counts = {(hour, kind): n for hour, kind, n in told.iter_rows()}
+        kinds = pl.concat(self._kinds).group_by("hour", "kind").len()
+        counts = {(hour, kind): n for hour, kind, n in kinds.iter_rows()}
+        rows = {h: n for told in self._rows for h, n in told.items()}
         return [
             HourDone(
                 hour=h,
-                rows=self._rows[h],
+                rows=rows[h],
                 inserted=counts.get((h, "insert"), 0),
                 updated=counts.get((h, "update"), 0),
                 retracted=counts.get((h, "retract"), 0),
@@ -109,9 +118,9 @@ def of_users(stored: pl.DataFrame, user_keys: tuple[int, int] | None) -> pl.Data
     return stored.filter(user_key().is_between(low, high))
 
 
-def _whole(rows: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
-    """Each row at its latest point, and what is stored without one as absent."""
-    latest = rows.sort(*KEYS, "point_ts").unique(KEYS, keep="last", maintain_order=True)
-    gone = stored.join(latest, on=KEYS, how="anti", maintain_order="left")
-    absent = gone.select(*KEYS, present=pl.lit(value=False), point_ts="anchor_ts")
+def _replaced(rows: pl.DataFrame, stored: pl.DataFrame, table: RuleTable) -> pl.DataFrame:
+    """What is returned of each anchor at its latest point, and anchors without a row as absent."""
+    latest = rows.filter(pl.col("point_ts") == pl.col("point_ts").max().over(ROW_KEY))
+    gone = stored.join(latest, on=ROW_KEY, how="anti", maintain_order="left")
+    absent = gone.select(*table.keys, present=pl.lit(value=False), point_ts="anchor_ts")
     return pl.concat([latest, absent], how="diagonal").with_columns(reason=pl.lit("replay"))

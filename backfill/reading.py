@@ -18,7 +18,7 @@ import polars as pl
 from backfill.blocks import Block
 from labeling.io.archive import Archive, user_bucket
 from labeling.model.event import IDENTITY
-from labeling.model.rule import LabelRule
+from labeling.model.kinds import Rule
 
 #: The order in which events were archived: of one identity the first counts.
 _ARRIVED: Final = ("archived", "source", "cluster", "topic", "partition", "offset", "index")
@@ -32,7 +32,7 @@ class Read:
     ``repeats`` are possible, what tells which of one identity came first.
     """
 
-    rule: LabelRule
+    rule: Rule
     archived: pl.DataFrame
     repeats: bool
 
@@ -49,7 +49,7 @@ class Read:
 
 
 def read(
-    archive: Archive, rule: LabelRule, block: Block, bucket: int, beside: Sequence[str] = ()
+    archive: Archive, rule: Rule, block: Block, bucket: int, beside: Sequence[str] = ()
 ) -> Read:
     """Read one of the block's parts by users.
 

@@ -12,7 +12,7 @@ Not promised: hours that are not settled, and those that nobody published.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
@@ -21,17 +21,14 @@ from typing import Final
 import polars as pl
 
 from backfill import compare
-from backfill.blocks import Block
 from backfill.evaluating import evaluated
 from backfill.publish import of_users
 from backfill.reading import Read, read
 from backfill.verify_plan import Checked, VerifyPlan
-from labeling.engine.changes import KEYS
-from labeling.engine.watermark import FOREVER
 from labeling.io.archive import Archive, user_bucket
 from labeling.io.store import Store
 from labeling.io.store.ownership import STREAM
-from labeling.model.rule import LabelRule
+from labeling.model.kinds import Rule
 
 BUG: Final = "bug"
 TOO_LATE: Final = "too late"
@@ -89,11 +86,12 @@ def verify(
     Raises:
         DataError: a file is missing or damaged.
     """
+    keys = plan.table.keys
     for checked in plan.checked:
         parts = [_part(store, archive, plan, checked, n) for n in _counted(checked, progress)]
         for at in checked.block.hours:
             found = [part.of_hour(at) for part in parts]
-            yield _told(at, checked.published_by, reduce(_Found.added, found), examples)
+            yield _told(at, checked.published_by, reduce(_Found.added, found), keys, examples)
 
 
 @dataclass(frozen=True)
@@ -136,20 +134,20 @@ def _part(
     users = None if block.buckets == 1 else user_bucket(bucket, block.buckets)
     stored = of_users(store.rows_between(table, block.from_ts, block.to_ts), users)
     archived = read(archive, rule, block, bucket, ("arrival", "archived"))
-    rows = _rows(rule, archived.events(checked.counts), block)
+    rows = _rows(rule, archived.events(checked.counts), checked)
     made = compare.compared(table, rows)
-    bugs = compare.differing(compare.compared(table, stored), made)
-    revisions = rows.select(KEYS, old="revision", new="revision").clear()
+    bugs = compare.differing(compare.compared(table, stored), made, table.keys)
+    revisions = rows.select(*table.keys, old="revision", new="revision").clear()
     if checked.published_by == STREAM:
-        found = compare.revised(_without(stored, bugs), _without(rows, bugs))
-        revisions = _not_reached(rule, found, archived)
-    healing = _healing(plan, checked, archived, made)
-    return _Found(made.select("anchor_ts"), bugs, revisions, _without(healing, bugs))
+        was, now = (_without(each, bugs, table.keys) for each in (stored, rows))
+        revisions = _not_reached(rule, compare.revised(was, now, table.keys), archived)
+    healing = _without(_healing(plan, checked, archived, made), bugs, table.keys)
+    return _Found(made.select("anchor_ts"), bugs, revisions, healing)
 
 
-def _rows(rule: LabelRule, events: pl.DataFrame, block: Block) -> pl.DataFrame:
-    """Key, values and revision of the block's rows, all points passed."""
-    return evaluated(rule, events, block, FOREVER).first(block.hours).rows
+def _rows(rule: Rule, events: pl.DataFrame, checked: Checked) -> pl.DataFrame:
+    """Key, values and revision of the block's rows, at the last of their points published."""
+    return evaluated(rule, events, checked.block, checked.mark).first(checked.block.hours).rows
 
 
 def _healing(
@@ -159,34 +157,36 @@ def _healing(
     read_by_rule = pl.col("event_type").is_in(sorted(plan.rule.event_types))
     left_out = archived.archived.filter(~checked.counts, read_by_rule)
     mine = pl.col("user_id").is_in(left_out["user_id"].unique().implode())
-    base = made.filter(mine)
+    base, keys = made.filter(mine), plan.table.keys
     if left_out.is_empty():
-        return compare.differing(base, base)
-    healed = _rows(plan.rule, archived.events(mine), checked.block)
-    return compare.differing(base, compare.compared(plan.table, healed))
+        return compare.differing(base, base, keys)
+    healed = _rows(plan.rule, archived.events(mine), checked)
+    return compare.differing(base, compare.compared(plan.table, healed), keys)
 
 
-def _not_reached(rule: LabelRule, rows: pl.DataFrame, archived: Read) -> pl.DataFrame:
+def _not_reached(rule: Rule, rows: pl.DataFrame, archived: Read) -> pl.DataFrame:
     """The rows that no late event of their user could reach."""
     read_by_rule = pl.col("event_type").is_in(sorted(rule.event_types))
     late = archived.archived.filter(pl.col("arrival") == "late", read_by_rule)
-    window = pl.duration(milliseconds=rule.bound.longest_ms)
-    repeat = pl.duration(milliseconds=rule.repeat_ms)
+    ahead = pl.duration(milliseconds=rule.looks_ahead_ms)
+    back = pl.duration(milliseconds=rule.looks_back_ms)
     spans = late.group_by("user_id").agg(
-        low=pl.col("event_ts").min() - window, high=pl.col("event_ts").max() + repeat
+        low=pl.col("event_ts").min() - ahead, high=pl.col("event_ts").max() + back
     )
     near = rows.join(spans, on="user_id", how="left", maintain_order="left")
     reached = pl.col("anchor_ts").is_between("low", "high").fill_null(value=False)
     return near.filter(~reached).select(rows.columns)
 
 
-def _without(rows: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
+def _without(rows: pl.DataFrame, others: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     if others.is_empty():
         return rows
-    return rows.join(others.select(KEYS), on=KEYS, how="anti", maintain_order="left")
+    return rows.join(others.select(keys), on=keys, how="anti", maintain_order="left")
 
 
-def _told(at: datetime, published_by: str, found: _Found, examples: int | None) -> HourVerified:
+def _told(
+    at: datetime, published_by: str, found: _Found, keys: Sequence[str], examples: int | None
+) -> HourVerified:
     kinds: Mapping[str, int] = dict(found.bugs["kind"].value_counts().iter_rows())
     counts = {kind: kinds.get(kind, 0) for kind in _KINDS} | {"revision": found.revisions.height}
     bugs, revisions, healing = (
@@ -194,9 +194,9 @@ def _told(at: datetime, published_by: str, found: _Found, examples: int | None) 
         for frame in (found.bugs, found.revisions, found.healing)
     )
     causes = (
-        (compare.told(bugs), BUG),
-        (compare.told_revisions(revisions), BUG),
-        (compare.told(healing), TOO_LATE),
+        (compare.told(bugs, keys), BUG),
+        (compare.told_revisions(revisions, keys), BUG),
+        (compare.told(healing, keys), TOO_LATE),
     )
     return HourVerified(
         hour=at,

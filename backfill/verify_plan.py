@@ -16,10 +16,11 @@ import polars as pl
 
 from backfill.blocks import HOUR, Block, FilesByTime, blocks_of, reach
 from backfill.plan import hours_of
+from labeling.engine.watermark import FOREVER
 from labeling.io.store import Store
 from labeling.io.store.ownership import REPLAY, STREAM, Stream, streams_of
 from labeling.io.store.retention import first_day
-from labeling.model.rule import LabelRule
+from labeling.model.kinds import Rule
 from labeling.model.table import RuleTable, table_of
 
 #: Rows as stored, and the events with their arrival, are held beside what evaluating needs.
@@ -30,11 +31,13 @@ _SHARE = 2
 class Checked:
     """A block whose hours were published by one, from the same events.
 
-    ``archive_commit``: what the replay had read; None for the stream.
+    ``archive_commit``: what the replay had read; None for the stream. ``mark``: points before it
+    were published, epoch ms.
     """
 
     block: Block
     archive_commit: int | None
+    mark: int = FOREVER
 
     @property
     def published_by(self) -> str:
@@ -67,7 +70,7 @@ class VerifyPlan:
     the stream's nor published whole by a replay; ``dropped``: what retention has dropped.
     """
 
-    rule: LabelRule
+    rule: Rule
     table: RuleTable
     checked: tuple[Checked, ...]
     unsettled: tuple[datetime, ...]
@@ -88,7 +91,7 @@ class VerifyPlan:
 
 def plan_verify(
     store: Store,
-    rule: LabelRule,
+    rule: Rule,
     from_ts: datetime,
     to_ts: datetime,
     *,
@@ -114,7 +117,7 @@ def plan_verify(
     known = {row["hour"]: row for row in store.hours(table).iter_rows(named=True)}
     stream = streams_of(store.query).by_rule.get(rule.key)
     kept_from = _kept_from(store, keep_ms)
-    found: dict[str | int, list[datetime]] = {}
+    found: dict[str | tuple[int, int], list[datetime]] = {}
     for hour in hours:
         what = _standing(stream, known.get(hour), hour)
         gone = hour not in known and kept_from is not None and hour < kept_from
@@ -122,9 +125,9 @@ def plan_verify(
     back, ahead = reach(rule)
     files = FilesByTime(store.files(from_ts - back, to_ts + ahead))
     checked = [
-        Checked(block, commit if isinstance(commit, int) else None)
-        for commit, these in found.items()
-        if isinstance(commit, int) or commit == STREAM
+        Checked(block, None) if what == STREAM else Checked(block, *what)
+        for what, these in found.items()
+        if what == STREAM or isinstance(what, tuple)
         for block in blocks_of(rule, these, files, memory_bytes // _SHARE)
     ]
     checked.sort(key=lambda c: c.block.from_ts)
@@ -140,10 +143,14 @@ def plan_verify(
     )
 
 
-def _standing(stream: Stream | None, noted: Mapping[str, Any] | None, hour: datetime) -> str | int:
-    """Whose rows an hour has: the stream's, or those of a replay that had read up to a commit."""
+def _standing(
+    stream: Stream | None, noted: Mapping[str, Any] | None, hour: datetime
+) -> str | tuple[int, int]:
+    """Whose rows an hour has: the stream's, or a replay's, with its archive commit and mark."""
     if noted is not None and noted["complete"] and noted["published_by"] == REPLAY:
-        return int(noted["archive_commit"])
+        through = noted["through_ts"]
+        mark = FOREVER if through is None else int(through.timestamp() * 1000)
+        return int(noted["archive_commit"]), mark
     if stream is None or not stream.began(hour):
         return "unpublished"
     return STREAM if stream.settled(hour) else "unsettled"
@@ -156,7 +163,7 @@ def _kept_from(store: Store, keep_ms: int | None) -> datetime | None:
     return None if newest is None else first_day(newest, keep_ms)
 
 
-def _gaps(store: Store, rule: LabelRule, hours: Sequence[datetime]) -> Iterator[Gap]:
+def _gaps(store: Store, rule: Rule, hours: Sequence[datetime]) -> Iterator[Gap]:
     """Gaps that the rows of some of the hours may feel."""
     back, ahead = reach(rule)
     low, high = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from benchmarks import measure
 
-NAMES: Final = ("evaluate", "sql_twin", "step", "held", "importing", "replay", "live")
+NAMES: Final = ("evaluate", "sql_twin", "step", "held", "importing", "replay", "live", "cold")
 
 
 def main(words: list[str]) -> int:

@@ -22,8 +22,8 @@ from labeling.engine.points import points
 from labeling.engine.watermark import NEVER
 from labeling.io.archive import Archive
 from labeling.io.store import Store
-from labeling.model.event import IDENTITY
-from labeling.model.rule import LabelRule
+from labeling.model.event import IDENTITY, TS
+from labeling.model.kinds import Rule
 from labeling.model.table import ROW_KEY, table_of
 from tests.live_project import LiveProject
 
@@ -50,26 +50,26 @@ def check(project: LiveProject, *, whole: bool = True) -> None:
         _check_folders(project)
 
 
-def check_rows(store: Store, rule: LabelRule, archive: pl.DataFrame) -> None:
+def check_rows(store: Store, rule: Rule, archive: pl.DataFrame) -> None:
     """A rule's rows are those of the archived events that were not too late, at the last points."""
     wanted = expected(rule, archive, _passed(store, rule))
     found = pl.DataFrame(schema=rule.row_schema)
     if table_of(rule).table in store.query("SELECT table_name FROM duckdb_tables()").to_series():
         found = store.query(f'FROM "{table_of(rule).table}"').select(list(rule.row_schema))
-    assert_frame_equal(found.sort(ROW_KEY), wanted.sort(ROW_KEY))
+    assert_frame_equal(found.sort(rule.row_keys), wanted.sort(rule.row_keys))
 
 
-def expected(rule: LabelRule, archive: pl.DataFrame, passed_ms: int) -> pl.DataFrame:
+def expected(rule: Rule, archive: pl.DataFrame, passed_ms: int) -> pl.DataFrame:
     """The rows of events whose points lie before a watermark."""
     timely = archive.filter(pl.col("arrival") != "too_late")
     events = timely.select(c for c in rule.event_schema if c in rule.event_columns)
     asked = points(rule, events).filter(pl.col("point_ts").dt.epoch("ms") < passed_ms)
-    rows = evaluate(rule, events, asked).sort("point_ts", maintain_order=True)
-    last = rows.unique(ROW_KEY, keep="last", maintain_order=True)
+    rows = evaluate(rule, events, asked)
+    last = rows.filter(pl.col("point_ts") == pl.col("point_ts").max().over(ROW_KEY))
     return last.filter("present").select(list(rule.row_schema))
 
 
-def _passed(store: Store, rule: LabelRule) -> int:
+def _passed(store: Store, rule: Rule) -> int:
     marks = store.query(f"SELECT f_ms FROM watermarks WHERE name = '{rule.key}'")["f_ms"]
     return min(marks.to_list(), default=NEVER)
 
@@ -157,9 +157,10 @@ def assert_same(project: LiveProject, clean: LiveProject) -> None:
 def check_consumer(project: LiveProject, topic: str) -> None:
     """A consumer that drops repeats by key and revision has the rows of the store."""
     held: dict[tuple[Any, ...], dict[str, Any]] = {}
+    keys = {rule.name: rule.row_keys for rule in project.loaded_rules()}
     for _, value in project.consumed(topic):
         told = json.loads(value)
-        key = (told["rule"], told["version"], *(told[c] for c in ROW_KEY))
+        key = (told["rule"], told["version"], *(told[c] for c in keys[told["rule"]]))
         known = held.get(key)
         assert known is None or told["revision"] <= known["revision"] + 1
         if known is None:
@@ -170,16 +171,16 @@ def check_consumer(project: LiveProject, topic: str) -> None:
         check_held(project, rule, [t for t in held.values() if t["rule"] == rule.name])
 
 
-def check_held(project: LiveProject, rule: LabelRule, told: Sequence[dict[str, Any]]) -> None:
+def check_held(project: LiveProject, rule: Rule, told: Sequence[dict[str, Any]]) -> None:
     """What a consumer holds of a rule is what the store does, revisions too."""
     table = table_of(rule)
     mine = [t for t in told if t["version"] == rule.version and t["kind"] != "retract"]
-    names = [n for n in rule.row_schema if n in table.values]
-    rows = [{**{c: t[c] for c in (*ROW_KEY, "revision")}, **t["new"]} for t in mine]
-    schema = {**rule.row_schema, "anchor_ts": pl.String(), "revision": pl.Int32()}
+    columns = [*table.keys, "revision", *table.values]
+    rows = [{**{c: t[c] for c in (*table.keys, "revision")}, **t["new"]} for t in mine]
+    times = [c for c in table.keys if table.key[c] == TS]
+    schema = {**rule.row_schema, **dict.fromkeys(times, pl.String()), "revision": pl.Int32()}
     held = pl.DataFrame(rows, schema=schema).with_columns(
-        pl.col("anchor_ts").str.to_datetime(time_unit="ms", time_zone="UTC")
+        pl.col(times).str.to_datetime(time_unit="ms", time_zone="UTC")
     )
-    stored = project.query(f'FROM "{table.table}"').select(held.columns)
-    columns = [*ROW_KEY, "revision", *names]
-    assert_frame_equal(held.select(columns).sort(ROW_KEY), stored.select(columns).sort(ROW_KEY))
+    stored = project.query(f'FROM "{table.table}"').select(columns)
+    assert_frame_equal(held.select(columns).sort(table.keys), stored.sort(table.keys))

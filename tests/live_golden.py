@@ -21,6 +21,7 @@ from typing import Any, Final
 import polars as pl
 
 from labeling.io.store import Store
+from labeling.model.attribution import ATTRIBUTION_KEY_SCHEMA
 from labeling.model.event import TS
 from labeling.model.table import table_of
 from labeling.testing.golden_case import Case, load, places
@@ -37,6 +38,8 @@ from tests.live_project import LiveProject
 FIXTURES: Final = Path(__file__).resolve().parent.parent / "fixtures"
 START: Final = datetime(2020, 1, 1, tzinfo=UTC)
 _DAY: Final = timedelta(days=1)
+#: What tells a change apart from every other; a label's has no touch.
+_TOLD: Final = ("rule", "version", *ATTRIBUTION_KEY_SCHEMA, "revision")
 #: Past the longest window of a rule, and then some.
 _PAUSE: Final = timedelta(days=4)
 COLUMNS: Final = {name: kind for rule in RULES for name, kind in rule.columns.items()}
@@ -179,8 +182,7 @@ def changes_of(messages: Sequence[tuple[bytes, bytes]]) -> list[dict[str, Any]]:
     seen: dict[tuple[Any, ...], dict[str, Any]] = {}
     for _, value in messages:
         told = json.loads(value)
-        names = ("rule", "version", "user_id", "anchor_ts", "anchor_id", "revision")
-        seen.setdefault(tuple(told[n] for n in names), told)
+        seen.setdefault(tuple(told.get(n) for n in _TOLD), told)
     return list(seen.values())
 
 
@@ -192,16 +194,15 @@ def _changes(told: Sequence[Mapping[str, Any]], placed: Placed) -> pl.DataFrame:
         if (t["rule"], t["version"]) == (rule.name, rule.version)
         and t["user_id"].startswith(placed.prefix)
     ]
-    values = {n: t for n, t in rule.row_schema.items() if n in table_of(rule).values}
-    side = pl.Struct(values)
+    table = table_of(rule)
+    side = pl.Struct({n: t for n, t in rule.row_schema.items() if n in table.values})
     schema = {
-        "user_id": pl.String(), "anchor_ts": pl.String(), "anchor_id": pl.String(),
+        **dict.fromkeys(table.keys, pl.String()),
         "revision": pl.Int32(), "kind": pl.String(), "reason": pl.String(),
         "point_ts": pl.String(), "old": side, "new": side,
     }  # fmt: skip
-    frame = pl.DataFrame(mine, schema=schema)
-    times = [pl.col(c).str.to_datetime(time_unit="ms", time_zone="UTC") for c in _TIMES]
-    return _unplaced(frame.with_columns(times), placed)
-
-
-_TIMES: Final = ("anchor_ts", "point_ts")
+    times = ["point_ts", *(c for c in table.keys if table.key[c] == TS)]
+    frame = pl.DataFrame(mine, schema=schema).with_columns(
+        pl.col(times).str.to_datetime(time_unit="ms", time_zone="UTC")
+    )
+    return _unplaced(frame, placed)

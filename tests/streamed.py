@@ -25,8 +25,8 @@ from labeling.engine.watermark import NEVER, Item, Source, Watermarks
 from labeling.io.archive import Archive, hour_start
 from labeling.io.store import Commit, Store
 from labeling.model.event import TS
-from labeling.model.rule import LabelRule
-from labeling.model.table import ROW_KEY, table_of
+from labeling.model.kinds import Rule
+from labeling.model.table import table_of
 from tests.import_project import CONFIG
 from tests.replay_project import RULE, ReplayProject, same_modules
 
@@ -35,7 +35,7 @@ DISORDER_MS = 60_000
 _HOUR_MS = 3_600_000
 _SOURCE, _PARTITION = "app", "0"
 _NAMES = {"id": "event_id", "ts": "event_ts", "type": "event_type", "user": "user_id"}
-_MORE = {"item": "item_id", "slot": "position"}
+_MORE = {"item": "item_id", "slot": "position", "order": "order_id", "value": "value"}
 _CLUSTER = '[cluster.main]\nbootstrap = "127.0.0.1:1"\n'
 
 
@@ -49,9 +49,7 @@ class StreamedProject(ReplayProject):
         self.configure(text + live + _CLUSTER)
 
     @contextmanager
-    def stream(
-        self, *rules: LabelRule, since: Mapping[str, datetime] | None = None
-    ) -> Iterator[Stream]:
+    def stream(self, *rules: Rule, since: Mapping[str, datetime] | None = None) -> Iterator[Stream]:
         """A stream into the store, as long as the block lasts."""
         config = self.config
         with Store.open(config.store) as store:
@@ -75,10 +73,11 @@ class Stream:
         self,
         store: Store,
         archive: Archive,
-        rules: Sequence[LabelRule],
+        rules: Sequence[Rule],
         since: Mapping[str, datetime],
     ) -> None:
-        self._store, self._archive, self._rules = store, archive, rules
+        self.store = self._store = store
+        self._archive, self._rules = archive, rules
         self._since = {key: int(at.timestamp() * 1000) for key, at in since.items()}
         source = Source(_SOURCE, DISORDER_MS, (_PARTITION,))
         self._marks = Watermarks.start((source,), rules)
@@ -99,12 +98,13 @@ class Stream:
                 stem = f"{self._store.store_id}-{self._store.last_commit}"
                 file = self._archive.write_tail(frame.select(list(self._archive.schema)), stem)
                 commit.add_files([file])
+            commit.append_late(archived.filter(pl.col("arrival") != "on_time"))
             self._note(commit)
             for rule in self._rules:
                 rows = out.rows[rule.key].drop("fresh")
                 table = table_of(rule)
-                made = changes(self._store.current(table, rows.select(ROW_KEY)), rows)
-                commit.publish(table, made)
+                stored = self._store.current(table, rows)
+                commit.publish(table, changes(stored, rows, table.keys, whole=table.whole))
                 self._close(commit, rule, before.of_rule(rule))
 
     def _frame(self, events: Sequence[dict[str, Any]]) -> pl.DataFrame:
@@ -129,11 +129,11 @@ class Stream:
             "rule": [r.name for r in self._rules],
             "version": [r.version for r in self._rules],
             "since_ts": pl.Series(since, dtype=pl.Int64).cast(TS),
-            "settle_ms": [r.bound.longest_ms + LATENESS_MS for r in self._rules],
+            "settle_ms": [r.looks_ahead_ms + LATENESS_MS for r in self._rules],
         }
         commit.set_streams(pl.DataFrame(owned))
 
-    def _close(self, commit: Commit, rule: LabelRule, before_ms: int) -> None:
+    def _close(self, commit: Commit, rule: Rule, before_ms: int) -> None:
         """Note the hours that have become complete."""
         table = table_of(rule)
         low = self._since.get(rule.key)
@@ -142,7 +142,7 @@ class Stream:
             if first is None:
                 return
             low = int(first.timestamp() * 1000)
-        window = rule.bound.longest_ms
+        window = rule.window_ms
         hours = range(low // _HOUR_MS, (self._marks.of_rule(rule) - window - 1) // _HOUR_MS)
         fresh = [h for h in hours if before_ms == NEVER or (h + 1) * _HOUR_MS + window >= before_ms]
         commit.set_hours(

@@ -26,8 +26,8 @@ by_group = pytest.mark.parametrize("group", GROUPS, ids=lambda g: f"{g.lateness}
 def project_of(folder: Path, broker: Broker, group: Group, **live: object) -> LiveProject:
     """A project with the settings of a group, and a topic for its events."""
     project = LiveProject(
-        folder, broker, rules="rules:RULES", columns=COLUMNS, lateness=group.lateness, horizon="3d",
-        live={"batch": "20ms", **live},
+        folder, broker, rules="rules:RULES", columns=COLUMNS, lateness=group.lateness,
+        horizon="60d", live={"batch": "20ms", **live},
     )  # fmt: skip
     project.live["changes_topic"] = project.topic("changes")
     project.source("app", max_disorder=group.max_disorder)

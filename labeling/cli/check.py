@@ -17,7 +17,7 @@ import click
 from labeling.errors import ConfigError, LabelingError
 
 if TYPE_CHECKING:
-    from labeling.model.rule import LabelRule
+    from labeling.model.kinds import Rule
 
 
 @click.command("check")
@@ -45,20 +45,21 @@ def command(
       labeling check
       labeling check rules:RULES --seed 7 --examples 200
     """
-    from labeling.testing.check import CHECKS, check, fixture_events
+    from labeling.testing.check import check, fixture_events
 
     rules, fixtures = _project(spec, config)
     given = fixture_events(fixtures, rules) if fixtures.is_dir() else {}
-    failed = 0
+    made = failed = 0
     for result in check(rules, fixtures=given, seed=seed, examples=examples):
+        made += 1
         failed += result.broken is not None
         click.echo(str(result))
     count = f"{len(rules)} rule{'' if len(rules) == 1 else 's'}"
-    click.echo(f"{count}, {len(CHECKS)} checks, {failed} failed")
+    click.echo(f"{count}, {made} checks, {failed} failed")
     ctx.exit(1 if failed else 0)
 
 
-def _project(spec: str | None, config: Path | None) -> tuple[tuple[LabelRule, ...], Path]:
+def _project(spec: str | None, config: Path | None) -> tuple[tuple[Rule, ...], Path]:
     """The rules to check and the fixtures folder, which need not exist.
 
     Raises:
@@ -77,7 +78,7 @@ def _project(spec: str | None, config: Path | None) -> tuple[tuple[LabelRule, ..
     return rules, folder / "fixtures"
 
 
-def _named(spec: str, folder: Path) -> tuple[LabelRule, ...]:
+def _named(spec: str, folder: Path) -> tuple[Rule, ...]:
     """The rules of ``MODULE:RULES``, modules of the folder first."""
     from labeling.testing.golden_run import rules_of
 

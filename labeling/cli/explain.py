@@ -1,4 +1,4 @@
-"""``labeling explain``: one label told event by event.
+"""``labeling explain``: one label, or one action of an attribution, told event by event.
 
 Always holds: every event of the window that could be the anchor's is shown, with where it went and
 why; the labels are shown as of each event and each point, and the published revisions beside them;
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.command("explain")
 @click.argument("rule", metavar="RULE")
 @click.option("--user", "user_id", required=True, help="Whose row: its user_id.")
-@click.option("--anchor", "anchor_id", required=True, help="Which: its anchor_id.")
+@click.option("--anchor", "anchor_id", required=True, help="Which: its anchor_id, an action's too.")
 @click.option("--config", "path", type=click.Path(path_type=Path), help="labeling.toml to use.")
 @click.pass_context
 def command(ctx: click.Context, rule: str, user_id: str, anchor_id: str, path: Path | None) -> None:
@@ -37,17 +37,24 @@ def command(ctx: click.Context, rule: str, user_id: str, anchor_id: str, path: P
 
     Example: labeling explain note_labels --user u0000001 --anchor e0000001
     """
+    from labeling.cli.explain_action_rows import explained_action
+    from labeling.cli.explain_actions import tell
     from labeling.cli.explain_rows import explained
     from labeling.cli.replay import chosen
     from labeling.config import find_config, load_config, load_rules
     from labeling.io import leases
     from labeling.io.archive import Archive
     from labeling.io.remote import open_store
+    from labeling.model.attribution import AttributionRule
 
     config = load_config(path or find_config())
     found = max(chosen(load_rules(config), [rule]), key=lambda r: r.version)
     archive = Archive(config.archive, config.columns)
     with leases.reading(archive.root), open_store(config.store, read_only=True) as store:
+        if isinstance(found, AttributionRule):
+            action = explained_action(store, archive, found, user_id, anchor_id)
+            tell(action)
+            ctx.exit(0 if action.agrees else 1)
         told = explained(store, archive, found, user_id, anchor_id)
     for line in _headline(told):
         click.echo(line)

@@ -28,6 +28,7 @@ from labeling.io.archive import Archive
 from labeling.io.store import Store
 from labeling.io.store.ownership import REPLAY, streams_of
 from labeling.model.event import IDENTITY
+from labeling.model.kinds import Rule
 from labeling.model.rule import LabelRule
 from labeling.model.table import ROW_KEY, table_of
 
@@ -85,17 +86,17 @@ def explained(
         DataError: the rule has never had such a row, or its events are not in the archive.
         StoreError: the rule has changed under its version.
     """
-    key = _key(store, rule, user_id, anchor_id)
+    key = row_key(store, rule, user_id, anchor_id)
     hour = key["anchor_ts"].replace(minute=0, second=0, microsecond=0)
-    counted, through_ms = _counted(store, rule, hour)
-    known, archived = _events(store, archive, rule, key, counted)
-    if known.filter(_is(key)).is_empty():
+    counted, through_ms = counted_events(store, rule, hour)
+    known, archived = archived_events(store, archive, rule, key, counted)
+    if known.filter(is_event(key)).is_empty():
         raise DataError(
             f"{rule.key}: the anchor {anchor_id!r} of {user_id!r} is not among the archived events "
             "that its row counts; was a file forgotten? `labeling verify` compares the hour"
         )
-    anchor = known.filter(_is(key)).to_dicts()[0]
-    asked = points(rule, known).filter(_is(key))
+    anchor = known.filter(is_event(key)).to_dicts()[0]
+    asked = points(rule, known).filter(is_event(key))
     due = {at: at.timestamp() * 1000 < through_ms for at in asked["point_ts"].sort()}
     considered = _considered(rule, known, archived, anchor, max(due))
     counting = considered.filter("counted")["event_ts"]
@@ -131,18 +132,18 @@ def _row(store: Store, rule: LabelRule, key: dict[str, Any]) -> dict[str, Any] |
     return next(iter(rows.filter(*mine).to_dicts()), None)
 
 
-def _is(key: dict[str, Any]) -> pl.Expr:
+def is_event(key: dict[str, Any]) -> pl.Expr:
     """Whether an event is the anchor."""
     at = pl.col("event_ts") == pl.lit(key["anchor_ts"], pl.Datetime("ms", "UTC"))
     same = pl.col("event_id") == pl.lit(key["anchor_id"])
     return at & same & (pl.col("user_id") == pl.lit(key["user_id"]))
 
 
-def _key(store: Store, rule: LabelRule, user_id: str, anchor_id: str) -> dict[str, Any]:
-    """The row's key; the latest where the id has several."""
+def row_key(store: Store, rule: Rule, user_id: str, anchor_id: str) -> dict[str, Any]:
+    """The anchor's key; the latest where the id has several."""
     table = table_of(rule)
     names = ", ".join(ROW_KEY)
-    mine = f"user_id = {_quoted(user_id)} AND anchor_id = {_quoted(anchor_id)}"
+    mine = f"user_id = {quoted(user_id)} AND anchor_id = {quoted(anchor_id)}"
     if rule.key in set(store.query("SELECT rule || '@' || version AS key FROM rules")["key"]):
         store.hours(table)  # refuses a changed digest
         found = store.query(
@@ -158,7 +159,7 @@ def _key(store: Store, rule: LabelRule, user_id: str, anchor_id: str) -> dict[st
     )
 
 
-def _counted(store: Store, rule: LabelRule, hour: datetime) -> tuple[pl.Expr, int]:
+def counted_events(store: Store, rule: Rule, hour: datetime) -> tuple[pl.Expr, int]:
     """Which archived events the hour's rows count, and up to which time points are published."""
     noted = store.hours(table_of(rule)).filter(pl.col("hour") == hour).to_dicts()
     if noted and noted[0]["published_by"] == REPLAY:
@@ -168,17 +169,22 @@ def _counted(store: Store, rule: LabelRule, hour: datetime) -> tuple[pl.Expr, in
     return pl.col("arrival") != "too_late", streams_of(store.query).mark_of(rule.key)
 
 
-def _events(
-    store: Store, archive: Archive, rule: LabelRule, key: dict[str, Any], counted: pl.Expr
+def archived_events(
+    store: Store,
+    archive: Archive,
+    rule: Rule,
+    key: dict[str, Any],
+    counted: pl.Expr,
+    further: timedelta = timedelta(0),
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The user's events within reach of the anchor, each identity once.
+    """The user's events within reach of the anchor, and ``further`` back, each identity once.
 
     Returns:
         Those that count, as ``evaluate`` takes them; and all of them, with ``arrival`` and
         ``counted``.
     """
     back, ahead = reach(rule)
-    low, high = key["anchor_ts"] - back, key["anchor_ts"] + ahead
+    low, high = key["anchor_ts"] - back - further, key["anchor_ts"] + ahead
     part = pl.DataFrame({"user_id": [key["user_id"]]}).select(user_key()).item() >> _PART_BITS
     block = Block((), low, high, tuple(store.files(low, high)), 0, _PARTS)
     found = read(archive, rule, block, part, ("arrival", "archived"))
@@ -228,10 +234,11 @@ def _changes(store: Store, rule: LabelRule, key: dict[str, Any]) -> pl.DataFrame
     return store.query(
         "SELECT revision, kind, reason, point_ts, old, new, commit FROM label_changes "
         f"WHERE rule = '{rule.name}' AND version = {rule.version} "
-        f"AND user_id = {_quoted(key['user_id'])} AND anchor_id = {_quoted(key['anchor_id'])} "
+        f"AND user_id = {quoted(key['user_id'])} AND anchor_id = {quoted(key['anchor_id'])} "
         f"AND anchor_ts >= {low} AND anchor_ts < {high} ORDER BY revision"
     )
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A text as SQL writes it."""
     return "'" + text.replace("'", "''") + "'"

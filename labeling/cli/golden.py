@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from labeling.model.rule import LabelRule
+    from labeling.model.kinds import Rule
     from labeling.testing.drives import Drive
     from labeling.testing.golden_case import Place
 
@@ -82,7 +82,7 @@ def run(ctx: click.Context, path: Path | None, names: tuple[str, ...], config: P
     ctx.exit(1 if failed or not asked else 0)
 
 
-def _project(path: Path | None, config: Path | None) -> tuple[Path, tuple[LabelRule, ...]]:
+def _project(path: Path | None, config: Path | None) -> tuple[Path, tuple[Rule, ...]]:
     """The fixtures folder, absolute, and the rules of the configuration beside it."""
     from labeling.config import find_config, load_config, load_rules
 
@@ -106,7 +106,7 @@ def _drives() -> tuple[Drive, ...]:
     return (*DRIVES, FILES)
 
 
-def _run_case(place: Place, rules: tuple[LabelRule, ...], drives: tuple[Drive, ...]) -> bool:
+def _run_case(place: Place, rules: tuple[Rule, ...], drives: tuple[Drive, ...]) -> bool:
     """Whether the case failed; how is said for the first drive that it fails in."""
     from labeling.errors import LabelingError
     from labeling.testing.golden_case import load

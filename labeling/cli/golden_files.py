@@ -23,7 +23,7 @@ from labeling.config import Config, parse_config
 from labeling.io.archive import Archive
 from labeling.io.importing import Importer, Plan, Totals
 from labeling.io.store import Store
-from labeling.model.rule import LabelRule
+from labeling.model.kinds import Rule
 from labeling.model.table import table_of
 from labeling.testing.arrival import Arrival
 from labeling.testing.drives import Drive, Run
@@ -43,7 +43,7 @@ def _files(arrival: Arrival) -> Iterator[Run]:
             yield Run("", replayed(store, config, arrival.rule, timely.events), None)
 
 
-def written(rule: LabelRule, events: pl.DataFrame, folder: Path) -> Config:
+def written(rule: Rule, events: pl.DataFrame, folder: Path) -> Config:
     """A configuration whose one source is a file of these events, nulls and all.
 
     Args:
@@ -70,7 +70,7 @@ def imported(store: Store, config: Config) -> Totals:
     return Importer(store, config).run(Plan(config.source(_SOURCE), (file,), None))
 
 
-def replayed(store: Store, config: Config, rule: LabelRule, events: pl.DataFrame) -> pl.DataFrame:
+def replayed(store: Store, config: Config, rule: Rule, events: pl.DataFrame) -> pl.DataFrame:
     """Publish every hour of the events; the rows that are then stored, in the ``row_schema``."""
     low, high = (events["event_ts"].dt.truncate("1h").sort()[i] for i in (0, -1))
     planned = plan(store, rule, low, high + HOUR, sources=[_SOURCE], memory_bytes=_MEMORY_BYTES)

@@ -20,13 +20,13 @@ from labeling.errors import ConfigError, DataError
 from labeling.io.archive import Archive
 from labeling.io.store import Store
 from labeling.model.event import IDENTITY
-from labeling.model.rule import LabelRule
+from labeling.model.kinds import Rule
 
 _ARRIVED: Final = ("archived", "source", "topic", "partition", "offset", "index")
 
 
 def archived_events(
-    config: Config, rule: LabelRule, user: str, from_ts: datetime, to_ts: datetime
+    config: Config, rule: Rule, user: str, from_ts: datetime, to_ts: datetime
 ) -> pl.DataFrame:
     """The archived events of one user in ``[from_ts, to_ts)``: the rule's ``event_schema``.
 
@@ -61,7 +61,7 @@ def duration_text(ms: int) -> str:
     return f"{ms // units[unit]}{unit}"
 
 
-def named_rule(rules: Sequence[LabelRule], name: str) -> LabelRule:
+def named_rule(rules: Sequence[Rule], name: str) -> Rule:
     """The rule ``name``, or ``name@version`` where there are several.
 
     Raises:

@@ -44,7 +44,7 @@ def command(
 
     Example: labeling import --source app day1.jsonl --until 2026-11-21
     """
-    from labeling.config import find_config, load_config
+    from labeling.config import find_config, load_config, load_rules
     from labeling.io.importing import Importer, Totals
     from labeling.io.importing import forget as forget_file
     from labeling.io.remote import open_store
@@ -61,7 +61,8 @@ def command(
             click.echo(f"forgot {forget}, which held {rows:,} events; import their input again")
             return
         totals = Totals()
-        plans = _plans(config, files, name, until_ts, live_since(store.query))
+        since = live_since(store.query, lambda: load_rules(config))
+        plans = _plans(config, files, name, until_ts, since)
         with _progress(plans) as progress:
             importer = Importer(store, config, progress, now=datetime.now(UTC))
             for plan in plans:

@@ -33,6 +33,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "run": "run",
     "status": "status",
     "replay": "replay",
+    "repair": "repair",
     "compact": "compact",
     "verify": "verify",
     "activate": "activate",

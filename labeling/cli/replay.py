@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from backfill.plan import Plan
     from backfill.publish import HourDone
     from labeling.config import Config
-    from labeling.model.rule import LabelRule
+    from labeling.model.kinds import Rule
 
 
 @click.command("replay")
@@ -56,11 +57,17 @@ def command(
     from labeling.io import leases
     from labeling.io.archive import Archive
     from labeling.io.remote import open_store
+    from labeling.live.outbox import leave_changes
 
     config = load_config(path or find_config())
     rules = chosen(load_rules(config), names)
     archive = Archive(config.archive, config.columns)
-    with leases.reading(archive.root), open_store(config.store, read_only=dry_run) as store:
+    with (
+        leases.publishing(config.store, dry=dry_run),
+        leases.reading(archive.root),
+        open_store(config.store, read_only=dry_run) as store,
+    ):
+        leave_changes(store, config)
         plans = [
             plan(
                 store,
@@ -94,7 +101,7 @@ def topics_only(config: Config) -> list[str]:
     return [s.name for s in config.sources if s.topics and not s.files]
 
 
-def chosen(rules: Sequence[LabelRule], names: Sequence[str]) -> list[LabelRule]:
+def chosen(rules: Sequence[Rule], names: Sequence[str]) -> list[Rule]:
     """The rules of those names; all without names.
 
     Raises:
@@ -160,9 +167,9 @@ def _waiting(plans: Sequence[Plan]) -> str:
     hours = sorted({h for p in plans for h in p.waiting})
     return (
         f"{len(hours)} hours are not complete and were left out, the first {_hour(hours[0])}: rule "
-        f"{first.rule.key} looks {first.rule.bound} ahead, and a source of the configuration has "
-        "not been imported, or read by the stream, that far. Import the rest, or publish what has "
-        "passed with --immature"
+        f"{first.rule.key} needs all events up to {timedelta(milliseconds=first.rule.window_ms)} "
+        "after an hour, and a source of the configuration has not been imported, or read by the "
+        "stream, that far. Import the rest, or publish what has passed with --immature"
     )
 
 

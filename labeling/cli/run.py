@@ -10,11 +10,8 @@ Not promised: an end. Only ``--until-caught-up`` ends by itself.
 from __future__ import annotations
 
 import gc
-import logging
 import signal
 import threading
-from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +22,6 @@ from labeling.errors import ConfigError
 
 if TYPE_CHECKING:
     from labeling.config.settings import Config
-    from labeling.model.rule import LabelRule
 
 
 @click.command("run")
@@ -65,16 +61,17 @@ def command(
     """
     from labeling.cli.running import Running
     from labeling.config import find_config, load_config, load_rules
+    from labeling.live.cold import split
 
     config = load_config(path or find_config())
     places = [a.strip() for a in addresses.split(",") if a.strip()]
     _check(config, process, places)
     start_logging(log_format)
-    rules = _hot(config, load_rules(config))
+    hot, cold = split(load_rules(config), config)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    running = Running(config, rules, stop, process, tuple(places))
+    running = Running(config, hot, stop, process, tuple(places), cold=cold)
     # What was loaded stays: the collector need not walk it again and again.
     gc.freeze()
     try:
@@ -99,26 +96,3 @@ def _check(config: Config, process: int, places: list[str]) -> None:
             f"{len(places)} processes for {config.live.shards} shards: set shards under [live] to "
             "at least as many"
         )
-
-
-def _hot(config: Config, rules: Sequence[LabelRule]) -> tuple[LabelRule, ...]:
-    """The rules that a stream can hold in memory; the others are told.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    hot = tuple(rule for rule in rules if rule.reach_ms <= config.hot_horizon_ms)
-    for rule in rules:
-        if rule not in hot:
-            logging.getLogger("labeling").warning(
-                "%s reaches %s, further than hot_horizon (%s): it is not streamed; publish its "
-                "hours with `labeling replay`",
-                rule.key, timedelta(milliseconds=rule.reach_ms),
-                timedelta(milliseconds=config.hot_horizon_ms),
-            )  # fmt: skip
-    if not hot:
-        raise ConfigError(
-            f"{config.path}: no rule reaches less than hot_horizon: raise hot_horizon, if memory "
-            "allows, or publish with `labeling replay`"
-        )
-    return hot

@@ -34,16 +34,18 @@ from labeling.io.swapping import sweep
 from labeling.live.ahead import Ahead
 from labeling.live.archiver import Archiver
 from labeling.live.board import Board
+from labeling.live.cold import RepairMetrics, take_over
 from labeling.live.feed import Feed
 from labeling.live.gather import Gather
 from labeling.live.items import Bundle
 from labeling.live.memory import open_shard
+from labeling.live.needs import announce, rates_of
 from labeling.live.patience import Patience
 from labeling.live.resume import Resume, follow, resume
 from labeling.live.shard import Shard
 from labeling.live.wiring import open_feeds, open_outbox
 from labeling.live.writer import Writer
-from labeling.model.rule import LabelRule
+from labeling.model.kinds import Rule
 
 _LOG: Final = logging.getLogger("labeling")
 _FLUSH_S: Final = 30.0
@@ -61,14 +63,16 @@ class Running:
         stop: set to end after the round at hand.
         process: the number of this one.
         addresses: of all processes; none: this is the only one.
+        cold: rules that repairs publish beside the flow.
     """
 
     config: Config
-    rules: Sequence[LabelRule]
+    rules: Sequence[Rule]
     stop: threading.Event
     process: int = 0
     addresses: Sequence[str] = ()
     board: Board = field(default_factory=Board)
+    cold: Sequence[Rule] = ()
 
     def run(self, *, until_caught_up: bool, restart: Sequence[str] = ()) -> Iterator[str]:
         """Run until the end; what there is to say then, line by line.
@@ -94,7 +98,10 @@ class Running:
         for topic in restart:
             with store.commit(f"topic {topic} starts anew") as commit:
                 commit.forget_positions(topic)
+        take_over(store, self.cold)
         with leases.reading(self.config.archive):
+            rates = rates_of(store, self._archive)
+            announce(self.config, self.rules, self.cold, rates, max(1, len(self.addresses)))
             begin = resume(store, self.config, self.rules)
             shards = self._shards(begin)
         sweep(store, self._archive)
@@ -107,11 +114,12 @@ class Running:
             self.rules,
             begin,
             outbox,
-            changes_topic=self.config.live.changes_topic,
             rejects_topic=self.config.live.rejects_topic,
         )
         live = self.config.live
-        pages = Pages(self.board.health, self.board.status, self.board.registry)
+        registry = self.board.registry
+        registry.register(RepairMetrics(store))
+        pages = Pages(self.board.health, self.board.status, registry)
         limits = Limits(timeout_ms=live.query_timeout_ms, rows=live.query_rows)
         endpoint = Endpoint(store, live.endpoint, limits=limits, pages=pages)
         stack.enter_context(endpoint)

@@ -33,6 +33,13 @@ _RULES: Final = (
     "CAST(sum(h.rows) AS BIGINT) AS rows_of_noted_hours FROM streams s "
     "LEFT JOIN hours h ON h.rule = s.rule AND h.version = s.version GROUP BY ALL ORDER BY ALL"
 )
+_REPAIRS: Final = (
+    f"SELECT r.rule, r.version, {_TIME.format('r.f_ms')} AS watermark, "
+    "CASE WHEN r.f_ms > 0 THEN greatest(0, w.f_ms - r.f_ms) // 1000 END AS behind_s, r.rows, "
+    "r.events, round(r.bytes / 1e6, 1) AS mb_read, r.bytes // greatest(r.rows, 1) AS bytes_a_row "
+    "FROM repairs r CROSS JOIN (SELECT min(f_ms) AS f_ms FROM watermarks WHERE kind = 'source') w "
+    "ORDER BY ALL"
+)
 _GAPS: Final = (
     "SELECT source, topic, partition, from_offset, to_offset, "
     "strftime(from_ts, '%Y-%m-%dT%H:%M:%S') AS from_time, "
@@ -43,6 +50,7 @@ _TABLES: Final = {
     "partitions": _PARTITIONS,
     "watermarks": _MARKS,
     "rules": _RULES,
+    "repairs": _REPAIRS,
     "gaps": _GAPS,
 }
 
@@ -72,7 +80,7 @@ def command(as_json: bool, path: Path | None) -> None:
         if frame.height:
             click.echo(f"\n{name}")
             emit(frame, "table", None)
-        elif name != "gaps":
+        elif name not in ("gaps", "repairs"):
             click.echo(f"\n{name}: none")
 
 

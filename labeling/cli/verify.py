@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from labeling.config import Config
     from labeling.io.archive import Archive
     from labeling.io.store import Store
-    from labeling.model.rule import LabelRule
+    from labeling.model.kinds import Rule
 
 #: Differing rows that are shown: of an hour, and in all.
 _EXAMPLES: Final = 3
@@ -70,11 +70,17 @@ def command(
     from labeling.io import leases
     from labeling.io.archive import Archive
     from labeling.io.remote import open_store
+    from labeling.live.outbox import leave_changes
 
     config = load_config(path or find_config())
     rules = chosen(load_rules(config), names)
     archive = Archive(config.archive, config.columns)
-    with leases.reading(archive.root), open_store(config.store, read_only=not publish) as store:
+    with (
+        leases.publishing(config.store, dry=not publish),
+        leases.reading(archive.root),
+        open_store(config.store, read_only=not publish) as store,
+    ):
+        leave_changes(store, config)
         plans = [
             plan_verify(
                 store,
@@ -117,7 +123,7 @@ class _Report:
         self._gaps: list[str] = []
         self.rows = self.bugs = self.too_late = 0
         #: Hours that differ, by rule.
-        self.differing: dict[LabelRule, list[datetime]] = {}
+        self.differing: dict[Rule, list[datetime]] = {}
 
     def rule(self, plan: VerifyPlan, hours: Iterator[HourVerified]) -> None:
         """Take in the hours of a rule."""
@@ -216,7 +222,9 @@ def _heal(store: Store, archive: Archive, config: Config, report: _Report) -> No
 def _differences(found: HourVerified) -> list[dict[str, Any]]:
     import polars as pl
 
-    at = pl.col("anchor_ts").dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ")
+    from labeling.model.event import TS
+
+    at = pl.col(TS).dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ")
     return found.differences.with_columns(at).to_dicts()
 
 
@@ -224,10 +232,11 @@ def _texts(key: str, found: HourVerified) -> Iterator[str]:
     """Examples as lines."""
     for row in _differences(found):
         column = f" {row['column']}" if row["column"] not in (None, row["kind"]) else ""
+        touch = f" touch {row['touch_id']}" if row.get("touch_id") else ""
         yield (
             f"{row['cause']}: {key} user {row['user_id']} anchor {row['anchor_id']} at "
-            f"{row['anchor_ts']}: {row['kind']}{column}: stored {row['stored'] or 'no row'}, "
-            f"replayed {row['replayed'] or 'no row'}"
+            f"{row['anchor_ts']}{touch}: {row['kind']}{column}: "
+            f"stored {row['stored'] or 'no row'}, replayed {row['replayed'] or 'no row'}"
         )
 
 

@@ -12,8 +12,8 @@ from labeling.config.settings import (
     find_config,
     load_config,
     parse_config,
-    size_bytes,
 )
+from labeling.config.sizes import size_bytes
 from labeling.config.source import Emit, SourceConfig, Spec, When
 
 __all__ = [

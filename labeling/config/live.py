@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from labeling.config.hints import Table
+from labeling.config.sizes import size
 from labeling.config.source import DurationMs
 
 
@@ -22,7 +23,9 @@ class LiveConfig(Table):
     ``max_lead_ms`` bounds how far one partition may be read ahead of the slowest;
     ``changes_topic`` and ``rejects_topic`` are written to ``cluster`` after each commit;
     ``group`` is the consumer group that is told the positions; ``endpoint`` answers SQL and
-    metrics; ``compact`` starts ``labeling compact`` beside the flow whenever an hour is over.
+    metrics; ``compact`` starts ``labeling compact`` beside the flow whenever an hour is over;
+    ``repair_every_ms`` starts ``labeling repair`` so often, 0 never; ``memory_bytes`` is what the
+    flow may need for the events of hot rules, None what the machine has.
     """
 
     shards: Annotated[int, Field(ge=1, le=1024)] = 1
@@ -37,6 +40,8 @@ class LiveConfig(Table):
     query_timeout_ms: Annotated[DurationMs, Field(alias="query_timeout", ge=1)] = 30_000
     query_rows: Annotated[int, Field(ge=1)] = 1_000_000
     compact: bool = True
+    repair_every_ms: Annotated[DurationMs, Field(alias="repair_every", ge=0)] = 5 * 60_000
+    memory_bytes: Annotated[int | None, Field(alias="memory", gt=0), BeforeValidator(size)] = None
 
     @field_validator("endpoint")
     @classmethod

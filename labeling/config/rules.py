@@ -60,7 +60,8 @@ def load_rules(config: Config) -> tuple[Any, ...]:
 def _check_rule(rule: object, config: Config) -> None:
     if not hasattr(rule, "name") or not hasattr(rule, "version"):
         raise ConfigError(
-            f"{config.rules}: {rule!r} is not a rule; put LabelRule values into the tuple"
+            f"{config.rules}: {rule!r} is not a rule; put LabelRule or AttributionRule "
+            "values into the tuple"
         )
     wanted: Mapping[str, str] = getattr(rule, "columns", {})
     for name, kind in wanted.items():

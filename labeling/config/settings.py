@@ -9,7 +9,6 @@ Not promised: that the files, the store or the rules exist. Reading them says so
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,37 +22,13 @@ from labeling.config.hints import Table, explain, nearest
 from labeling.config.live import LiveConfig
 from labeling.config.mapcheck import check_source
 from labeling.config.shape import record_shape
+from labeling.config.sizes import size
 from labeling.config.source import DurationMs, SourceConfig, _list, known_timezone
 from labeling.errors import ConfigError
 from labeling.model.event import EVENT_SCHEMA, event_schema
 from labeling.model.window import duration_ms
 
 FILE_NAME: Final = "labeling.toml"
-_BYTES: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?")
-
-
-def size_bytes(text: str) -> int:
-    """Bytes of a size such as ``"4GB"``, ``"512MiB"`` or ``"1.5G"``.
-
-    Raises:
-        ValueError: not a positive number with an optional unit.
-
-    >>> size_bytes("4GB"), size_bytes("1KiB")
-    (4000000000, 1024)
-    """
-    match = _SIZE.fullmatch(text.strip())
-    if match is None or float(match[1]) == 0:
-        raise ValueError(f"size {text!r}: write a number and a unit, such as '4GB' or '512MiB'")
-    if match[3] and not match[2]:
-        raise ValueError(f"size {text!r}: write 'KiB', 'MiB', 'GiB' or 'TiB'")
-    power = " KMGT".index(match[2]) if match[2] else 0
-    unit: int = 1024**power if match[3] else _BYTES[match[2]]
-    return int(float(match[1]) * unit)
-
-
-def _size(value: Any) -> Any:
-    return size_bytes(value) if isinstance(value, str) else value
 
 
 def _path(value: Any) -> Any:
@@ -81,7 +56,7 @@ class Config(Table):
     lateness_ms: Annotated[DurationMs, Field(alias="lateness", ge=0)] = 10 * 60_000
     max_clock_skew_ms: Annotated[DurationMs, Field(alias="max_clock_skew", ge=0)] = 5 * 60_000
     hot_horizon_ms: Annotated[DurationMs, Field(alias="hot_horizon", ge=0)] = 2 * 3_600_000
-    memory_bytes: Annotated[int, BeforeValidator(_size), Field(alias="memory", ge=1)] = 4 * 10**9
+    memory_bytes: Annotated[int, BeforeValidator(size), Field(alias="memory", ge=1)] = 4 * 10**9
     report_timezone: str = "UTC"
     columns: dict[str, str] = Field(default_factory=dict)
     retention: dict[str, Annotated[int | None, BeforeValidator(_keep)]] = Field(

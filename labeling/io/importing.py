@@ -66,7 +66,7 @@ class Plan:
         source: its mapping reads the files.
         files: in the order in which they are read.
         until_ts: the input is complete before this time (exclusive); None: it is all there is.
-        live_since: first hour that a live flow owns (see ``Intake``); None: there is none.
+        live_since: first event time that a live flow reads (see ``Intake``); None: there is none.
     """
 
     source: SourceConfig

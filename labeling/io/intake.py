@@ -58,8 +58,8 @@ class Intake:
         files_of: archive files that can hold an event of ``[from, to)``; the store's.
         commit: the number of the commit that will name the files; None where it is not known yet.
         stem: names for the files, a new one each time.
-        live_since: first hour that a live flow owns: what is taken in at or after it is marked
-            too late and healed by replay. None: there is no live flow.
+        live_since: first event time that a live flow reads: what is taken in at or after it is
+            marked too late and healed by replay. None: there is no live flow.
     """
 
     archive: Archive
@@ -91,8 +91,7 @@ class Intake:
             new, known, clashes = self._not_archived(part, start, archived[start])
             repeated.append(known)
             conflicts.append(clashes)
-            if self.live_since is not None and start >= self.live_since:
-                late.append(new)
+            late.append(new.filter(arrival="too_late"))
             if new.height:
                 source = new.item(0, "source")
                 files.append(

@@ -6,7 +6,7 @@ seen the names. No clock and no counter is needed for that order.
 
 Always holds: a lease ends with its process, whatever ends it (``flock``); a lease that is held is
 seen by everybody who looks after ``reading`` was entered; of those who swap names of one store, one
-at a time has its turn.
+at a time has its turn, and so of those who publish past hours.
 
 Not promised: leases across machines whose file system does not share ``flock``; nor that a lease
 ends while a child that was forked without ``exec`` lives on.
@@ -28,6 +28,7 @@ from labeling.io.durable import make_folder
 #: The folder of leases inside an archive's.
 READERS: Final = ".readers"
 _SWAP: Final = ".swap"
+_PUBLISHING: Final = ".publishing"
 
 
 @contextmanager
@@ -97,6 +98,36 @@ def alone(store: Path) -> Iterator[bool]:
         return
     try:
         yield True
+    finally:
+        _leave(path, handle)
+
+
+@contextmanager
+def publishing(store: Path, *, dry: bool = False) -> Iterator[None]:
+    """Be the only one who publishes hours that are not the stream's, for the block.
+
+    Replays and repairs compare what they made with what is stored: of two at once the later would
+    undo the other's. Waits for its turn.
+
+    Args:
+        store: the store's file; the lock lies beside it.
+        dry: nothing will be published: there is nothing to wait for.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    if dry:
+        yield
+        return
+    path = store.with_name(store.name + _PUBLISHING)
+    handle = None
+    try:
+        while handle is None:  # whoever had it before has taken the file away
+            handle = _lock(path, fcntl.LOCK_EX)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror}") from error
+    try:
+        yield
     finally:
         _leave(path, handle)
 

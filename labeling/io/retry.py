@@ -18,6 +18,7 @@ from typing import Final
 
 import polars as pl
 
+from labeling.config.rules import load_rules
 from labeling.config.settings import Config
 from labeling.config.source import SourceConfig
 from labeling.io import leases
@@ -116,7 +117,7 @@ class _Job:
     def __post_init__(self) -> None:
         self._archive = Archive(self.config.archive, self.config.columns)
         self._stems = stems(self.store)
-        self._live_since = live_since(self.store.query)
+        self._live_since = live_since(self.store.query, lambda: load_rules(self.config))
 
     def run(self, source: SourceConfig, rejects: pl.DataFrame) -> None:
         """Feed one block of one source's rejects again."""

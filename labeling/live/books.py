@@ -16,7 +16,7 @@ from labeling.config.settings import Config
 from labeling.engine.watermark import Source, Watermarks
 from labeling.io.store import Store
 from labeling.live.items import Place, Position
-from labeling.model.rule import LabelRule
+from labeling.model.kinds import Rule
 
 #: ``F`` by (kind, name), epoch ms.
 Passed = Mapping[tuple[str, str], int]
@@ -38,7 +38,7 @@ def live_sources(config: Config) -> list[Source]:
 
 def watermarks_of(
     config: Config,
-    rules: Sequence[LabelRule],
+    rules: Sequence[Rule],
     positions: Mapping[Place, Position],
     passed: Passed,
 ) -> Watermarks:

@@ -24,14 +24,14 @@ from labeling.live.resume import Resume
 from labeling.live.shard import Shard
 from labeling.live.split import of_shard
 from labeling.model.event import event_schema
-from labeling.model.rule import LabelRule
+from labeling.model.kinds import Rule
 
 #: Events read back at a time.
 _GROUP_ROWS: Final = 1_000_000
 
 
 def open_shard(
-    number: int, begin: Resume, archive: Archive, config: Config, rules: Sequence[LabelRule]
+    number: int, begin: Resume, archive: Archive, config: Config, rules: Sequence[Rule]
 ) -> Shard:
     """A shard as of the last commit, its memory read back from the archive.
 

@@ -1,45 +1,89 @@
 """Change and reject topics: written after the commit, from what was committed, in order.
 
-Always holds: what a commit has for a topic lies in a file that the same transaction names, until a
+Always holds: what a commit has for a topic lies in files that the same transaction names, until a
 later commit notes that the brokers have it; a start sends again whatever is named and not noted.
-A consumer that drops repeats by key and revision therefore ends with the store's rows.
+Changes are those of every commit, whether the flow's own or a publication that another process
+asked for. A consumer that drops repeats by key and revision therefore ends with the store's rows.
 
 Not promised: exactly one delivery. After a crash records may come a second time, in the same order.
+Nor files that are gone: a copy of the store does not have them.
 """
 
 from __future__ import annotations
 
+import logging
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from threading import Lock
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
 from labeling.io.durable import write_durably
-from labeling.io.kafka import TopicWriter
 from labeling.io.store import Commit, Store
+from labeling.io.store.listener import Listener
+from labeling.live.records import change_records, first_changes
 
+if TYPE_CHECKING:
+    from labeling.config.settings import Config
+    from labeling.io.kafka import TopicWriter
+    from labeling.model.table import RuleTable
+
+_LOG: Final = logging.getLogger("labeling")
 #: Appended to the store's name: the folder of files not delivered yet.
 SUFFIX: Final = ".outbox"
+#: Changes that a transaction holds in memory before it writes a file of them.
+_FILE_ROWS: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """Records of one commit for one topic."""
+
+    name: str
+    topic: str
+    commit: int
+    records: int
 
 
 @dataclass
-class Outbox:
+class _Open:
+    """What the transaction under way has: it is void when that fails.
+
+    ``staged``: its files; ``changes``: records not in a file yet; ``noted``: what it notes as
+    delivered.
+    """
+
+    staged: list[_File] = field(default_factory=list)
+    changes: list[pl.DataFrame] = field(default_factory=list)
+    noted: list[_File] = field(default_factory=list)
+
+
+@dataclass
+class Outbox(Listener):
     """The topics that a flow writes.
 
     Args:
-        store: of the flow.
-        writers: topic to its writer.
+        store: of the flow; its ``listener`` is this outbox.
+        writers: topic to its writer; without one, files lie until a flow has one.
+        changes_topic: what is told of rows; None: nobody is.
     """
 
     store: Store
     writers: Mapping[str, TopicWriter]
-    _named: dict[str, dict[int, str]] = field(default_factory=dict)
-    _staged: list[tuple[str, int, pl.DataFrame]] = field(default_factory=list)
-    _gone: list[str] = field(default_factory=list)
-    _noted: dict[str, int] = field(default_factory=dict)
-    _noting: dict[str, int] = field(default_factory=dict)
+    changes_topic: str | None = None
+    _open: _Open = field(default_factory=_Open)
+    #: Committed and not sent yet, the files of a commit together.
+    _waiting: deque[list[_File]] = field(default_factory=deque)
+    #: Sent and not noted as delivered, by topic, with the writer's tokens.
+    _sent: dict[str, list[tuple[int, _File]]] = field(default_factory=dict)
+    #: Noted as delivered; the files are there still.
+    _gone: deque[_File] = field(default_factory=deque)
+    _token: int = 0
+    #: Publications have threads of their own, a topic's writer is used by one.
+    _sending: Lock = field(default_factory=Lock)
 
     @property
     def folder(self) -> Path:
@@ -49,21 +93,68 @@ class Outbox:
     def recover(self) -> int:
         """Send again what may not have been delivered; how many records.
 
-        Files that no commit names are removed: what they hold was never committed.
+        Files that no commit names are removed: what they hold was never committed. Files that are
+        gone are told, and named no longer.
         """
-        files = self.store.query("FROM outbox ORDER BY commit, name")
-        known = set(files["name"].to_list())
-        for path in self.folder.glob("*"):
-            if path.name not in known:
-                path.unlink(missing_ok=True)
-        sent = 0
-        for name, topic, commit in files.select("name", "topic", "commit").iter_rows():
-            if topic in self.writers:
-                self._named.setdefault(topic, {})[commit] = name
-                records = pl.read_parquet(self.folder / name, glob=False)
-                self._send(topic, commit, records)
-                sent += records.height
-        return sent
+        found = self.store.query("FROM outbox ORDER BY commit, name")
+        columns = found.select("name", "topic", "commit", "records")
+        named = [_File(*row) for row in columns.iter_rows()]
+        lying = {path.name for path in self.folder.glob("*")}
+        for name in lying.difference(file.name for file in named):
+            (self.folder / name).unlink(missing_ok=True)
+        self._forget([file for file in named if file.name not in lying])
+        again = [f for f in named if f.name in lying and f.topic in self.writers]
+        for file in again:
+            self._send(file)
+        return sum(file.records for file in again)
+
+    def _forget(self, lost: Sequence[_File]) -> None:
+        """Let go of files that are gone."""
+        if not lost:
+            return
+        what = (
+            f"{sum(file.records for file in lost)} records for "
+            f"{', '.join(sorted({file.topic for file in lost}))}, "
+            f"of commits {lost[0].commit} to {lost[-1].commit}"
+        )
+        _LOG.warning(
+            "%s: %s, were not noted as delivered when this copy of the store was made, and their "
+            "files are not in %s: they are not sent. Who did not get them from the flow that was "
+            "copied lacks them, and finds them in the store",
+            self.store.path, what, self.folder,
+        )  # fmt: skip
+        with self.store.commit(f"not sent, their files are gone: {what}") as commit:
+            commit.remove_outbox([file.name for file in lost])
+
+    # ---- in a transaction ---------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Nothing is staged yet; what a transaction left that failed is removed."""
+        for file in self._open.staged:
+            (self.folder / file.name).unlink(missing_ok=True)
+        self._open = _Open()
+
+    def publish(self, commit: Commit, table: RuleTable, changes: pl.DataFrame) -> None:
+        """Keep changes for the change topic; see ``Listener``."""
+        if self.changes_topic is None:
+            return
+        for part in changes.iter_slices(_FILE_ROWS):
+            self._open.changes.append(change_records(table, commit.number, part))
+            if sum(frame.height for frame in self._open.changes) >= _FILE_ROWS:
+                self.end(commit)
+
+    def publish_first(
+        self, commit: Commit, table: RuleTable, rows: pl.DataFrame, updates: pl.DataFrame
+    ) -> None:
+        """Keep the changes that they are; see ``Listener``."""
+        if self.changes_topic is not None:
+            self.publish(commit, table, first_changes(table, rows, updates))
+
+    def end(self, commit: Commit) -> None:
+        """Put the changes kept so far into a file."""
+        if self._open.changes and self.changes_topic is not None:
+            self.stage(commit, self.changes_topic, pl.concat(self._open.changes))
+            self._open.changes = []
 
     def stage(self, commit: Commit, topic: str, records: pl.DataFrame) -> None:
         """Put a commit's records for a topic, ``key`` and ``value`` (Binary), beside it.
@@ -71,54 +162,62 @@ class Outbox:
         Raises:
             DataError: the disk refuses.
         """
-        if topic not in self.writers or records.is_empty():
+        if records.is_empty():
             return
-        name = f"{commit.number:012d}-{len(self._staged)}.parquet"
+        name = f"{commit.number:012d}-{len(self._open.staged):04d}.parquet"
+        self._open.staged.append(_File(name, topic, commit.number, records.height))
         write_durably(records, self.folder / name)
         row = {"name": [name], "topic": [topic], "records": [records.height]}
         commit.add_outbox(pl.DataFrame(row))
-        self._staged.append((topic, commit.number, records))
-        self._named.setdefault(topic, {})[commit.number] = name
-
-    def begin(self) -> None:
-        """Before a commit, also one tried again: nothing is staged for it."""
-        for topic, commit, _ in self._staged:
-            self._named[topic].pop(commit, None)
-        self._staged.clear()
-        self._noting.clear()
 
     def note(self, commit: Commit) -> None:
-        """Note in a commit what the brokers have acknowledged."""
-        self._gone = []
-        for topic, writer in self.writers.items():
-            through = writer.delivered()
-            if through > self._noted.get(topic, -1):
-                commit.set_delivered(topic, through)
-                self._noting[topic] = through
-            done = [at for at in self._named.get(topic, {}) if at <= through]
-            self._gone += [self._named[topic][at] for at in done]
-        if self._gone:
-            commit.remove_outbox(self._gone)
+        """Note in a commit what the brokers have acknowledged.
+
+        Raises:
+            DataError: something could not be delivered.
+        """
+        with self._sending:
+            for topic, writer in self.writers.items():
+                through = writer.delivered()
+                sent = self._sent.get(topic, [])
+                done = [file for token, file in sent if token <= through]
+                if done:
+                    # The next file may be of the same commit.
+                    left = [file.commit - 1 for _, file in sent[len(done) :]]
+                    commit.set_delivered(topic, min([done[-1].commit, *left]))
+                    self._open.noted += done
+        if self._open.noted:
+            commit.remove_outbox([file.name for file in self._open.noted])
+
+    def committed(self) -> None:
+        """What was staged waits to be sent; what was noted is done with."""
+        done, self._open = self._open, _Open()
+        if done.staged:
+            self._waiting.append(done.staged)
+        self._gone.extend(done.noted)
+
+    # ---- after it -----------------------------------------------------------------------------
 
     def send(self) -> None:
-        """After the commit: send what it staged, and delete the files that it let go of."""
-        for name in self._gone:
-            (self.folder / name).unlink(missing_ok=True)
-        gone = set(self._gone)
-        for named in self._named.values():
-            for at in [at for at, name in named.items() if name in gone]:
-                del named[at]
-        self._gone = []
-        self._noted |= self._noting
-        staged, self._staged = self._staged, []
-        for topic, commit, records in staged:
-            self._send(topic, commit, records)
+        """Send what was committed, and delete the files of what is delivered."""
+        with self._sending:
+            gone = {self._gone.popleft() for _ in range(len(self._gone))}
+            for topic, sent in self._sent.items():
+                self._sent[topic] = [(t, file) for t, file in sent if file not in gone]
+            for file in gone:
+                (self.folder / file.name).unlink(missing_ok=True)
+            while self._waiting:
+                for file in self._waiting.popleft():
+                    if file.topic in self.writers:
+                        self._send(file)
 
     def flush(self, timeout_s: float) -> None:
         """Wait until everything sent is acknowledged, and note it."""
-        for writer in self.writers.values():
-            writer.flush(timeout_s)
-        if any(self._named.values()):
+        self.send()
+        with self._sending:
+            for writer in self.writers.values():
+                writer.flush(timeout_s)
+        if any(self._sent.values()):
             with self.store.commit("topics delivered") as commit:
                 self.note(commit)
             self.send()
@@ -128,60 +227,20 @@ class Outbox:
         for writer in self.writers.values():
             writer.close()
 
-    def _send(self, topic: str, commit: int, records: pl.DataFrame) -> None:
+    def _send(self, file: _File) -> None:
+        records = pl.read_parquet(self.folder / file.name, glob=False)
+        self._token += 1
+        self._sent.setdefault(file.topic, []).append((self._token, file))
         keys, values = records["key"].to_list(), records["value"].to_list()
-        self.writers[topic].send(keys, values, commit)
+        self.writers[file.topic].send(keys, values, self._token)
 
 
-def change_records(
-    rule: str, version: int, commit: int, keys: Sequence[str], changes: pl.DataFrame
-) -> pl.DataFrame:
-    """Changes of a rule as records: ``key`` (the user) and ``value`` (JSON).
+def leave_changes(store: Store, config: Config) -> None:
+    """Let what a process publishes that is no flow lie beside the store, for a flow to send it.
 
     Args:
-        rule: its name.
-        version: its version.
-        commit: that published them.
-        keys: the columns that name a row.
-        changes: as ``labeling.engine.changes`` makes them.
+        store: open for writing. Where a flow serves it, that one hears of the publications.
+        config: names the change topic, or none.
     """
-    value = pl.struct(
-        pl.lit(rule).alias("rule"),
-        pl.lit(version).alias("version"),
-        *keys,
-        "revision",
-        "kind",
-        "reason",
-        "point_ts",
-        "old",
-        "new",
-        pl.lit(commit).alias("commit"),
-    )
-    return changes.select(
-        key=pl.col("user_id").cast(pl.Binary),
-        value=value.struct.json_encode().cast(pl.Binary),
-    )
-
-
-def insert_records(inserted: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
-    """Rows inserted without a look, as the changes that they are."""
-    values = [c for c in inserted.columns if c not in (*keys, "revision", "reason", "point_ts")]
-    new = pl.struct(values)
-    return inserted.select(
-        *keys,
-        pl.lit(1, pl.Int32).alias("revision"),
-        pl.lit("insert").alias("kind"),
-        "reason",
-        "point_ts",
-        pl.when(pl.lit(value=False)).then(new).alias("old"),
-        new.alias("new"),
-    )
-
-
-def reject_records(rejects: pl.DataFrame) -> pl.DataFrame:
-    """Rejects as records: ``key`` (topic/partition) and ``value`` (JSON, ``raw`` as base64)."""
-    texts = rejects.with_columns(pl.col("raw").bin.encode("base64"))
-    return texts.select(
-        key=pl.format("{}/{}", "topic", "partition").cast(pl.Binary),
-        value=pl.struct(pl.all()).struct.json_encode().cast(pl.Binary),
-    )
+    if config.live.changes_topic is not None:
+        store.listener = Outbox(store, {}, config.live.changes_topic)

@@ -32,7 +32,7 @@ from labeling.live.books import (
 )
 from labeling.live.items import Place, Position
 from labeling.live.reach import files_reached
-from labeling.model.rule import LabelRule
+from labeling.model.kinds import Rule
 from labeling.model.table import table_of
 
 _HOUR_MS: Final = 3_600_000
@@ -58,7 +58,7 @@ class Resume:
     files: tuple[ArchiveFile, ...]
 
 
-def resume(store: Store, config: Config, rules: Sequence[LabelRule]) -> Resume:
+def resume(store: Store, config: Config, rules: Sequence[Rule]) -> Resume:
     """Read where the last run ended, and note what this one owns.
 
     Raises:
@@ -92,7 +92,7 @@ def resume(store: Store, config: Config, rules: Sequence[LabelRule]) -> Resume:
     return Resume(store.run, store.store_id, shards, since, positions, passed, compared, files)
 
 
-def follow(store: Store, config: Config, rules: Sequence[LabelRule], run: int) -> Resume:
+def follow(store: Store, config: Config, rules: Sequence[Rule], run: int) -> Resume:
     """What ``resume`` gave the process that holds the store, as read by another process.
 
     Args:
@@ -116,7 +116,7 @@ def follow(store: Store, config: Config, rules: Sequence[LabelRule], run: int) -
     )
 
 
-def _imported(store: Store, config: Config, rules: Sequence[LabelRule]) -> Passed:
+def _imported(store: Store, config: Config, rules: Sequence[Rule]) -> Passed:
     """``F`` before the first batch of a store: what was imported has been read."""
     newest = [int(f.max_ts.timestamp() * 1000) + 1 for f in store.files()]
     ends = [int(e.timestamp() * 1000) for e in store.source_ends().values() if e is not None]
@@ -161,9 +161,7 @@ def _refuse_uneven(
         )
 
 
-def _since(
-    store: Store, rules: Sequence[LabelRule], marks: Collection[Watermarks]
-) -> dict[str, int]:
+def _since(store: Store, rules: Sequence[Rule], marks: Collection[Watermarks]) -> dict[str, int]:
     """From when on the stream owns each rule: as noted, or the first whole hour from here."""
     noted = {
         f"{row['rule']}@{row['version']}": row["since_ts"]
@@ -181,7 +179,7 @@ def _since(
 
 
 def _stream_rows(
-    rules: Sequence[LabelRule], since_ms: Mapping[str, int], lateness_ms: int
+    rules: Sequence[Rule], since_ms: Mapping[str, int], lateness_ms: int
 ) -> pl.DataFrame:
     at = [None if since_ms[r.key] == NEVER else since_ms[r.key] for r in rules]
     return pl.DataFrame(
@@ -189,6 +187,6 @@ def _stream_rows(
             "rule": [r.name for r in rules],
             "version": [r.version for r in rules],
             "since_ts": pl.Series(at, dtype=pl.Int64).cast(pl.Datetime("ms", "UTC")),
-            "settle_ms": [r.bound.longest_ms + lateness_ms for r in rules],
+            "settle_ms": [r.looks_ahead_ms + lateness_ms for r in rules],
         }
     )

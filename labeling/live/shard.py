@@ -22,7 +22,7 @@ from labeling.io.store import Counts
 from labeling.io.store.columns import POSITION
 from labeling.live.items import Missed, Part, Place, Position, Result
 from labeling.model.event import IDENTITY, TS
-from labeling.model.rule import LabelRule
+from labeling.model.kinds import Rule
 
 _LATE = (*IDENTITY, "event_type", *POSITION, "arrival", "watermark_ts")
 
@@ -44,7 +44,7 @@ class Shard:
 
     number: int
     run: int
-    rules: Sequence[LabelRule]
+    rules: Sequence[Rule]
     columns: Mapping[str, str]
     lateness_ms: int
     state: State

@@ -107,13 +107,16 @@ def _known(begin: Resume, source: str) -> Mapping[PartitionId, Sequence[Position
 
 
 def open_outbox(config: Config, store: Store) -> Outbox:
-    """The topics that the flow writes; none where none is configured.
+    """The topics that the flow writes, none where none is configured; it listens to the store.
 
     Raises:
         ConfigError: a topic is not there.
     """
-    topics = [t for t in (config.live.changes_topic, config.live.rejects_topic) if t]
-    if not topics:
-        return Outbox(store, {})
-    cluster = cluster_of(config, config.live.cluster)
-    return Outbox(store, {topic: TopicWriter(cluster, topic) for topic in topics})
+    changes = config.live.changes_topic
+    topics = [t for t in (changes, config.live.rejects_topic) if t]
+    writers = {}
+    if topics:
+        cluster = cluster_of(config, config.live.cluster)
+        writers = {topic: TopicWriter(cluster, topic) for topic in topics}
+    store.listener = outbox = Outbox(store, writers, changes)
+    return outbox

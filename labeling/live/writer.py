@@ -23,11 +23,12 @@ from labeling.io.archive import hour_start
 from labeling.io.store import Commit, Counts, Store
 from labeling.live.books import position_rows, watermark_rows
 from labeling.live.items import Bundle, Place, Position, Result
-from labeling.live.outbox import Outbox, change_records, insert_records, reject_records
+from labeling.live.outbox import Outbox
+from labeling.live.records import reject_records
 from labeling.live.resume import Resume
 from labeling.model.event import TS
-from labeling.model.rule import LabelRule
-from labeling.model.table import ROW_KEY, table_of
+from labeling.model.kinds import Rule
+from labeling.model.table import table_of
 
 _HOUR_MS: Final = 3_600_000
 _LAST: Final = datetime(2200, 1, 1, tzinfo=UTC)
@@ -61,26 +62,24 @@ class Writer:
         store: open for writing, by this process alone.
         rules: those of the flow.
         begin: what the run started from.
-        outbox: of the topics to be written.
-        changes_topic: where changes go; None: nowhere.
+        outbox: of the topics to be written; it listens to the store.
         rejects_topic: where rejects go; None: nowhere.
     """
 
     def __init__(
         self,
         store: Store,
-        rules: Sequence[LabelRule],
+        rules: Sequence[Rule],
         begin: Resume,
         outbox: Outbox,
         *,
-        changes_topic: str | None = None,
         rejects_topic: str | None = None,
     ) -> None:
         self._store = store
         self._rules = rules
         self._begin = begin
         self._outbox = outbox
-        self._changes_topic, self._rejects_topic = changes_topic, rejects_topic
+        self._rejects_topic = rejects_topic
         self._passed = {shard: dict(marks) for shard, marks in begin.passed.items()}
         self._complete = {r.key: self._first_open(r) for r in rules}
 
@@ -97,13 +96,12 @@ class Writer:
         passed = {shard: dict(marks) for shard, marks in self._passed.items()}
         for result in results:
             passed[result.shard].update(result.passed)
-        self._outbox.begin()
         with self._store.commit("stream") as commit:
             commit.add_files([b.file for b in bundles if b.file is not None])
             self._append_events(commit, results)
             made = {r: self._publish(commit, r, results) for r in self._rules}
             complete = {r: self._close_hours(commit, r, passed) for r in self._rules}
-            self._stage(commit, results, made)
+            self._stage_rejects(commit, results)
             self._outbox.note(commit)
         self._outbox.send()
         self._passed = passed
@@ -114,24 +112,24 @@ class Writer:
             {r.key: changed for r, (_, changed) in made.items()},
         )
 
-    def mark(self, rule: LabelRule) -> int:
+    def mark(self, rule: Rule) -> int:
         """``F`` of a rule in the store: the lowest of all shards, epoch ms."""
         return _lowest(self._passed, rule)
 
-    def said(self, rule: LabelRule) -> str:
+    def said(self, rule: Rule) -> str:
         """How far a rule has come: its watermark, and the rows that are not final."""
         mark = self.mark(rule)
         if mark <= 0:
             return f"{rule.key}: nothing has passed yet"
         at = datetime.fromtimestamp(mark / 1000, UTC)
-        open_from = datetime.fromtimestamp((mark - rule.bound.longest_ms) / 1000, UTC)
+        open_from = datetime.fromtimestamp((mark - rule.window_ms) / 1000, UTC)
         table = table_of(rule)
         rows = self._store.rows_between(table, open_from, _LAST)
         waits = ""
         if rows.height:
             last = rows["anchor_ts"].max()
             if isinstance(last, datetime):
-                until = last + timedelta(milliseconds=rule.bound.longest_ms)
+                until = last + timedelta(milliseconds=rule.window_ms)
                 waits = f"; {rows.height:,} rows wait for event time {until:%Y-%m-%dT%H:%M:%S}Z"
         return f"{rule.key}: the watermark is {at:%Y-%m-%dT%H:%M:%S}Z{waits}"
 
@@ -158,7 +156,7 @@ class Writer:
         commit.set_watermarks(watermark_rows({r.shard: r.passed for r in results}))
 
     def _publish(
-        self, commit: Commit, rule: LabelRule, results: Sequence[Result]
+        self, commit: Commit, rule: Rule, results: Sequence[Result]
     ) -> tuple[pl.DataFrame, pl.DataFrame]:
         """A rule's rows, step by step; those inserted without a look, and the others' changes."""
         told = [
@@ -169,7 +167,7 @@ class Writer:
         return pl.concat([new for new, _ in told]), pl.concat(changed or [pl.DataFrame()])
 
     def _publish_round(
-        self, commit: Commit, rule: LabelRule, frames: Sequence[pl.DataFrame]
+        self, commit: Commit, rule: Rule, frames: Sequence[pl.DataFrame]
     ) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Rows of one step of some shards."""
         rows = pl.concat(frames)
@@ -183,37 +181,24 @@ class Writer:
         known = rows.filter(~fresh).drop("fresh")
         if known.is_empty():
             return new, pl.DataFrame()
-        made = changes(self._store.current(table, known.select(ROW_KEY)), known)
+        stored = self._store.current(table, known)
+        made = changes(stored, known, table.keys, whole=table.whole)
         if made.height:
             commit.publish(table, made)
         return new, made
 
-    def _stage(
-        self,
-        commit: Commit,
-        results: Sequence[Result],
-        made: Mapping[LabelRule, tuple[pl.DataFrame, pl.DataFrame]],
-    ) -> None:
-        """Lay what the topics are to be told beside the commit."""
+    def _stage_rejects(self, commit: Commit, results: Sequence[Result]) -> None:
+        """Lay the rejects beside the commit; the changes it publishes are heard by the outbox."""
         if self._rejects_topic:
             rejects = pl.concat([r.rejects for r in results])
             self._outbox.stage(commit, self._rejects_topic, reject_records(rejects))
-        if self._changes_topic:
-            told = [
-                change_records(rule.name, rule.version, commit.number, ROW_KEY, changes)
-                for rule, (inserted, changed) in made.items()
-                for changes in (insert_records(inserted, ROW_KEY), changed)
-                if changes.height
-            ]
-            if told:
-                self._outbox.stage(commit, self._changes_topic, pl.concat(told))
 
     def _close_hours(
-        self, commit: Commit, rule: LabelRule, passed: Mapping[int, Mapping[tuple[str, str], int]]
+        self, commit: Commit, rule: Rule, passed: Mapping[int, Mapping[tuple[str, str], int]]
     ) -> int:
         """Note the hours that have become complete; the first one that has not, since 1970."""
         first, mark = self._complete[rule.key], _lowest(passed, rule)
-        last = (mark - rule.bound.longest_ms - 1) // _HOUR_MS
+        last = (mark - rule.window_ms - 1) // _HOUR_MS
         if mark == NEVER:
             return first
         begin = first if first > NEVER else self._born(rule)
@@ -223,7 +208,7 @@ class Writer:
         commit.set_hours(table_of(rule), hours, archive_commit=commit.number, published_by="stream")
         return last
 
-    def _first_open(self, rule: LabelRule) -> int:
+    def _first_open(self, rule: Rule) -> int:
         """The first hour (since 1970) that the stream has not yet noted as complete."""
         noted = self._store.hours(table_of(rule)).filter(
             (pl.col("published_by") == "stream") & pl.col("complete")
@@ -236,7 +221,7 @@ class Writer:
         after = int(newest.timestamp()) // 3600 + 1 if isinstance(newest, datetime) else begin
         return max(begin, after)
 
-    def _born(self, rule: LabelRule) -> int | None:
+    def _born(self, rule: Rule) -> int | None:
         """The hour of the first row of a rule that the stream owns from the beginning."""
         name = table_of(rule).table
         tables = self._store.query("SELECT table_name FROM duckdb_tables()")["table_name"]
@@ -246,7 +231,7 @@ class Writer:
         return None if found is None else int(found) // _HOUR_MS
 
 
-def _lowest(passed: Mapping[int, Mapping[tuple[str, str], int]], rule: LabelRule) -> int:
+def _lowest(passed: Mapping[int, Mapping[tuple[str, str], int]], rule: Rule) -> int:
     return min(marks.get(("rule", rule.key), NEVER) for marks in passed.values())
 
 

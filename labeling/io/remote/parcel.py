@@ -21,11 +21,14 @@ import polars as pl
 from labeling.errors import StoreError
 from labeling.io.archive import ArchiveFile
 from labeling.io.store.commit import Counts
+from labeling.io.store.repairs import Cost, Repaired
 from labeling.model.table import RuleTable
 
 CONTENT_TYPE: Final = "application/zip"
 _VALUE: Final = "value.json"
-_RECORDS: Final = {"file": ArchiveFile, "counts": Counts}
+#: The fields of a table that are columns with their types.
+_SCHEMAS: Final = ("key", "values")
+_RECORDS: Final = {"file": ArchiveFile, "counts": Counts, "repaired": Repaired, "cost": Cost}
 
 
 class Packer:
@@ -66,9 +69,9 @@ class Packer:
         if isinstance(value, pl.DataFrame):
             return {"frame": self._frame(value)}
         if isinstance(value, RuleTable):
-            shape = pl.DataFrame(schema=dict(value.values))
-            rest = {f.name: getattr(value, f.name) for f in fields(value) if f.name != "values"}
-            return {"table": {k: self.pack(v) for k, v in rest.items()}, "of": self._frame(shape)}
+            parts = {f.name: getattr(value, f.name) for f in fields(value)}
+            shapes = {k: self._frame(pl.DataFrame(schema=dict(parts.pop(k)))) for k in _SCHEMAS}
+            return {"table": {k: self.pack(v) for k, v in parts.items()}, "of": shapes}
         for name, kind in _RECORDS.items():
             if isinstance(value, kind):
                 return {name: {f.name: self.pack(getattr(value, f.name)) for f in fields(kind)}}
@@ -114,9 +117,10 @@ class Unpacker:
         if "frame" in packed:
             return self._frame(packed["frame"])
         if "table" in packed:
-            parts = {k: self.unpack(v) for k, v in packed["table"].items()}
-            shape = dict(self._frame(packed["of"]).schema)
-            return RuleTable(**{**parts, "money": frozenset(parts["money"])}, values=shape)
+            rest = {k: self.unpack(v) for k, v in packed["table"].items()}
+            sets = {k: frozenset(v) for k, v in rest.items() if isinstance(v, list)}
+            shapes = {k: dict(self._frame(n).schema) for k, n in packed["of"].items()}
+            return RuleTable(**{**rest, **sets, **shapes})
         for name, kind in _RECORDS.items():
             if name in packed:
                 return kind(**{k: self.unpack(v) for k, v in packed[name].items()})

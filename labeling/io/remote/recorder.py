@@ -26,7 +26,7 @@ CALLS: Final = frozenset(
     {
         *("append_counts", "append_rejects", "append_late", "append_conflicts", "append_imports"),
         *("mark_retried", "end_source", "add_files", "remove_files"),
-        *("publish", "publish_first", "set_hours", "activate"),
+        *("publish", "publish_first", "set_hours", "set_repaired", "activate"),
     }
 )
 

@@ -6,7 +6,9 @@ question   what a question may be
 turns      one commit at a time
 store      what the rest of the program holds
 commit     one numbered transaction
+listener   who hears what commits publish
 ownership  whose an hour of a rule is: the stream's or replay's
+repairs    how far repairs have come
 publish    changes into a rule's table
 lookup     what is stored of keys, hours, files
 views      current and final rows for people

@@ -13,7 +13,7 @@ import polars as pl
 
 from labeling.io.store.schema import Column
 from labeling.model.event import TS
-from labeling.model.table import ROW_KEY_SCHEMA
+from labeling.model.table import ROW_KEY_SCHEMA, TOUCH_KEY_SCHEMA
 
 STR: Final = pl.String()
 I64: Final = pl.Int64()
@@ -28,6 +28,11 @@ RULE: Final = (
 )
 KEY: Final = tuple(
     Column(name, dtype, "key of the row", required=True) for name, dtype in ROW_KEY_SCHEMA.items()
+)
+#: Last in a table that rows of all rules share: a store made before there were touches gets them.
+TOUCH_KEY: Final = tuple(
+    Column(name, dtype, "key of the row of an attribution; null for labels")
+    for name, dtype in TOUCH_KEY_SCHEMA.items()
 )
 IDENTITY: Final = (
     Column("user_id", STR, "identity of the event", required=True),

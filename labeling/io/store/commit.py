@@ -20,15 +20,10 @@ from labeling.io.archive import ArchiveFile, hour_start
 from labeling.io.store import lookup, ownership, views
 from labeling.io.store.columns import POSITION
 from labeling.io.store.database import Database
-from labeling.io.store.live_tables import (
-    DELIVERIES,
-    GAPS,
-    OUTBOX,
-    POSITIONS,
-    STREAMS,
-    WATERMARKS,
-)
+from labeling.io.store.listener import DEAF, Listener
+from labeling.io.store.live_tables import DELIVERIES, GAPS, OUTBOX, POSITIONS, STREAMS, WATERMARKS
 from labeling.io.store.publish import Published, publish, publish_first
+from labeling.io.store.repairs import Repaired, set_repaired
 from labeling.io.store.schema import Table
 from labeling.io.store.tables import (
     ARCHIVE_FILES,
@@ -74,8 +69,11 @@ class Counts:
 class Commit:
     """An open transaction; made by ``Store.commit``, not by hand."""
 
-    def __init__(self, db: Database, number: int, run: int, what: str) -> None:
+    def __init__(
+        self, db: Database, number: int, run: int, what: str, listener: Listener = DEAF
+    ) -> None:
         self.number = number
+        self._listener = listener
         self._db = db
         self._run = run
         self._what = what
@@ -192,6 +190,7 @@ class Commit:
         """
         views.register(self._db, table, self.number)
         published = publish(self._db, table, changes, self.number)
+        self._listener.publish(self, table, changes)
         self._changes += published.changes
         return published
 
@@ -208,6 +207,7 @@ class Commit:
         """
         views.register(self._db, table, self.number)
         publish_first(self._db, table, rows, updates, self.number)
+        self._listener.publish_first(self, table, rows, updates)
         self._changes += rows.height + updates.height
 
     def set_hours(
@@ -226,7 +226,7 @@ class Commit:
             complete: each hour (its start, UTC) to whether every row of it has passed its last
                 point.
             archive_commit: events archived up to this commit have been read.
-            through_ts: points before it are published of those not complete (exclusive).
+            through_ts: points before it are published (exclusive); None: all.
             published_by: ``stream`` or ``replay``. What a replay noted complete stays its word.
 
         Raises:
@@ -258,7 +258,7 @@ class Commit:
                 hour,
                 rows.get(hour, 0),
                 complete[hour],
-                None if complete[hour] else through_ts,
+                through_ts,
                 archive_commit,
                 published_by,
             )
@@ -266,6 +266,11 @@ class Commit:
         ]
         self._append(HOURS, pl.DataFrame(book, schema=list(HOURS.schema)[:-1], orient="row"))
         return {hour: rows.get(hour, 0) for hour in sorted(complete)}
+
+    def set_repaired(self, table: RuleTable, repaired: Repaired, settle_ms: int) -> None:
+        """Note how far a rule's repairs have come; see ``labeling.io.store.repairs``."""
+        views.register(self._db, table, self.number)
+        set_repaired(self._db, table, repaired, settle_ms, self.number)
 
     def activate(self, rule: str, version: int, from_ts: datetime | None = None) -> None:
         """Let a rule's views show this version; see ``labeling.io.store.views.activate``."""
@@ -314,17 +319,11 @@ class Commit:
 
     def finish(self) -> None:
         """Write the commit's own row; ``Store.commit`` calls it last."""
+        self._listener.end(self)
+        sums = (self._events, self._archived, self._changes, self._newest)
         self._db.run(
             "INSERT INTO commits VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [
-                self.number,
-                self._run,
-                self._what,
-                self._events,
-                self._archived,
-                self._changes,
-                self._newest,
-            ],
+            [self.number, self._run, self._what, *sums],
         )
 
     def _conform(self, table: Table, rows: pl.DataFrame) -> pl.DataFrame:

@@ -18,13 +18,12 @@ import polars as pl
 from labeling.errors import StoreError
 from labeling.io.archive import ArchiveFile
 from labeling.io.store.database import Database
-from labeling.io.store.publish import between, spans
+from labeling.io.store.publish import between, on_key, spans
 from labeling.io.store.schema import conform
 from labeling.io.store.tables import BOOK_SCHEMA, HOURS
 from labeling.model.table import ROW_KEY, RuleTable
 
 _FILE: Final = tuple(f.name for f in fields(ArchiveFile))
-_ON_KEY: Final = " AND ".join(f't."{c}" = k."{c}"' for c in ROW_KEY)
 
 
 def known(db: Database, table: RuleTable) -> bool:
@@ -53,17 +52,19 @@ def current(db: Database, table: RuleTable, keys: pl.DataFrame) -> pl.DataFrame:
     Args:
         db: the store's file.
         table: the rule's version.
-        keys: ``user_id``, ``anchor_ts``, ``anchor_id``; further columns are not looked at.
+        keys: ``user_id``, ``anchor_ts``, ``anchor_id``; further columns are not looked at: of an
+            attribution the whole set of an action is returned.
 
     Returns:
-        Key, value columns, ``revision`` (Int32), ``present``; of a retracted key the values are
-        null and ``present`` is false. Keys never published are left out. Sorted by key.
+        The table's key, value columns, ``revision`` (Int32), ``present``; of a retracted key the
+        values are null and ``present`` is false. Keys never published are left out. Sorted by key.
     """
     schema = {**table.schema, "revision": pl.Int32(), "present": pl.Boolean()}
     if keys.is_empty() or not known(db, table):
         return pl.DataFrame(schema=schema)
     columns = ", ".join(f't."{c}"' for c in table.schema)
-    key_columns = ", ".join(f't."{c}"' for c in ROW_KEY)
+    key_columns = ", ".join(f't."{c}"' for c in table.keys)
+    same = on_key(ROW_KEY)
     wanted = keys.select(ROW_KEY).unique()
     found = []
     for part in spans(wanted):
@@ -71,20 +72,20 @@ def current(db: Database, table: RuleTable, keys: pl.DataFrame) -> pl.DataFrame:
             found.append(
                 db.frame(
                     f'SELECT {columns}, t.revision, TRUE AS present FROM "{table.table}" t '
-                    f"SEMI JOIN given_keys k ON {_ON_KEY} WHERE {between(part)}"
+                    f"SEMI JOIN given_keys k ON {same} WHERE {between(part)}"
                 )
             )
     # Few rows are ever retracted: one look for all.
     with db.given("given_keys", wanted):
         gone = db.frame(
             f"SELECT {key_columns}, t.revision, FALSE AS present FROM retracted t "
-            f"SEMI JOIN given_keys k ON {_ON_KEY} WHERE {between(wanted)} "
+            f"SEMI JOIN given_keys k ON {same} WHERE {between(wanted)} "
             "AND t.rule = ? AND t.version = ?",
             [table.name, table.version],
         )
     found.append(gone)
     both = pl.concat(found, how="diagonal")
-    return conform(both, schema).sort(ROW_KEY)
+    return conform(both, schema).sort(table.keys)
 
 
 def rows_between(
@@ -104,7 +105,7 @@ def rows_between(
         f'SELECT {columns} FROM "{table.table}" WHERE anchor_ts >= ? AND anchor_ts < ?',
         [from_ts, to_ts],
     )
-    return conform(rows, schema).sort(ROW_KEY)
+    return conform(rows, schema).sort(table.keys)
 
 
 def stored_between(
@@ -114,12 +115,12 @@ def stored_between(
     schema = {**table.schema, "revision": pl.Int32(), "present": pl.Boolean()}
     rows = rows_between(db, table, from_ts, to_ts).with_columns(present=pl.lit(value=True))
     gone = db.frame(
-        "SELECT user_id, anchor_ts, anchor_id, revision, FALSE AS present FROM retracted "
+        f"SELECT {', '.join(table.keys)}, revision, FALSE AS present FROM retracted "
         "WHERE rule = ? AND version = ? AND anchor_ts >= ? AND anchor_ts < ?",
         [table.name, table.version, from_ts, to_ts],
     )
     both = pl.concat([rows, gone], how="diagonal")
-    return conform(both, schema).sort(ROW_KEY)
+    return conform(both, schema).sort(table.keys)
 
 
 def hours(db: Database, table: RuleTable) -> pl.DataFrame:

@@ -20,6 +20,7 @@ import polars as pl
 
 from labeling.engine.watermark import NEVER
 from labeling.errors import StoreError
+from labeling.model.kinds import Rule
 
 STREAM: Final = "stream"
 REPLAY: Final = "replay"
@@ -90,12 +91,24 @@ def streams_of(query: Callable[[str], pl.DataFrame]) -> Streams:
     return Streams(found, min(sources, default=NEVER))
 
 
-def live_since(query: Callable[[str], pl.DataFrame]) -> datetime | None:
-    """The first hour that a stream of the store owns; None where there is no stream."""
-    since_ms = streams_of(query).since_ms
-    if since_ms is None:
+def live_since(
+    query: Callable[[str], pl.DataFrame], rules: Callable[[], Iterable[Rule]]
+) -> datetime | None:
+    """The first event time that a stream of the store reads; None where there is no stream.
+
+    That is where its rows begin, less what they look back on. What is imported at or after it is
+    too late for the stream, which has read there what it knows of.
+
+    Args:
+        query: answers SQL, such as ``Store.query``.
+        rules: those of the configuration; asked for only where there is a stream.
+    """
+    streams = streams_of(query).by_rule
+    if not streams:
         return None
-    return datetime.fromtimestamp(max(since_ms, 0) / 1000, UTC)
+    back_ms = {rule.key: rule.looks_back_ms for rule in rules()}
+    first = min(stream.since_ms - back_ms.get(key, 0) for key, stream in streams.items())
+    return datetime.fromtimestamp(max(first, 0) / 1000, UTC)
 
 
 def refuse_foreign(

@@ -10,7 +10,7 @@ Not promised: that ``changes`` follow from what is stored. They are the output o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -21,10 +21,8 @@ from labeling.engine.keys import string_key
 from labeling.io.store.database import Database
 from labeling.io.store.schema import conform
 from labeling.io.store.tables import BOOK_SCHEMA, LABEL_CHANGES, RETRACTED
-from labeling.model.table import ROW_KEY, ROW_KEY_SCHEMA, RuleTable
+from labeling.model.table import RuleTable
 
-_ON_KEY: Final = " AND ".join(f't."{c}" = k."{c}"' for c in ROW_KEY)
-_KEYS: Final = ", ".join(ROW_KEY)
 #: Keys further apart than this are looked for apart, in up to so many parts.
 _APART_MS: Final = 60_000
 _MOST_SPANS: Final = 8
@@ -54,6 +52,7 @@ def publish(db: Database, table: RuleTable, changes: pl.DataFrame, commit: int) 
             (Struct of ``table.values``); a key may change several times, in any row order.
         commit: the number of the transaction.
     """
+    keys = table.keys
     inserts = changes["kind"] == "insert"
     others = changes.filter(~inserts)
     plain = changes
@@ -63,14 +62,14 @@ def publish(db: Database, table: RuleTable, changes: pl.DataFrame, commit: int) 
         ids = others.select(string_key("anchor_id").unique()).to_series()
         near = changes.select(string_key("anchor_id").is_in(ids.implode())).to_series()
         plain, maybe = changes.filter(~near), changes.filter(near)
-        touched = others.select(ROW_KEY).unique(maintain_order=True)
-        several = maybe.join(touched, on=ROW_KEY, how="semi", maintain_order="left")
-        alone = maybe.join(touched, on=ROW_KEY, how="anti", maintain_order="left")
+        touched = others.select(keys).unique(maintain_order=True)
+        several = maybe.join(touched, on=keys, how="semi", maintain_order="left")
+        alone = maybe.join(touched, on=keys, how="anti", maintain_order="left")
         plain = pl.concat([plain, alone])
-        _settle(db, table, several.sort(*ROW_KEY, "revision"), commit)
+        _settle(db, table, several.sort(*keys, "revision"), commit)
     returned = plain["revision"] > 1
     if returned.any():
-        _settle(db, table, plain.filter(returned).sort(*ROW_KEY, "revision"), commit)
+        _settle(db, table, plain.filter(returned).sort(*keys, "revision"), commit)
         plain = plain.filter(~returned)
     _append_rows(db, table, plain.with_columns(first_commit=pl.lit(commit, pl.Int64)), commit)
     updated = others.filter(pl.col("kind") == "update").height
@@ -87,12 +86,16 @@ def publish_first(
     Args:
         db: in a transaction.
         table: the rule's version, whose table exists.
-        rows: key, values and ``revision``, one row for each key.
-        updates: their changes but the inserts, as for ``publish``.
+        rows: key, values and ``revision``, one row for each key that is there in the end.
+        updates: their changes but the inserts, as for ``publish``, and those of keys that went.
         commit: the number of the transaction.
     """
     if updates.height:
         _append_changes(db, table, updates, commit)
+        retracted = updates.filter(pl.col("kind") == "retract").sort(*table.keys, "revision")
+        ends = retracted.unique(table.keys, keep="last", maintain_order=True)
+        gone = ends.join(rows, on=table.keys, how="anti", maintain_order="left")
+        _append_retracted(db, table, gone.with_columns(first_commit=pl.lit(commit)), commit)
     _append(db, table, rows.with_columns(first_commit=pl.lit(commit, pl.Int64)), commit)
 
 
@@ -101,7 +104,7 @@ def _append_rows(db: Database, table: RuleTable, changes: pl.DataFrame, commit: 
     if changes.is_empty():
         return
     new = changes["new"].struct.unnest()
-    rows = changes.select(*ROW_KEY, "revision", "first_commit")
+    rows = changes.select(*table.keys, "revision", "first_commit")
     _append(db, table, rows.with_columns(new[name] for name in table.values), commit)
 
 
@@ -159,27 +162,34 @@ def _object(side: str, columns: Mapping[str, pl.Expr]) -> pl.Expr:
 
 def _settle(db: Database, table: RuleTable, changes: pl.DataFrame, commit: int) -> None:
     """Bring keys that the store may know to their last state; sorted by key and revision."""
-    starts = changes.unique(ROW_KEY, keep="first", maintain_order=True)
-    ends = changes.unique(ROW_KEY, keep="last", maintain_order=True)
+    keys = table.keys
+    starts = changes.unique(keys, keep="first", maintain_order=True)
+    ends = changes.unique(keys, keep="last", maintain_order=True)
     # A key whose first change here has revision 1 is new; one that is inserted had been retracted.
     inserted = pl.col("kind") == "insert"
-    stored = starts.filter(~inserted).select(ROW_KEY)
-    returned = starts.filter(inserted & (pl.col("revision") > 1)).select(ROW_KEY)
+    stored = starts.filter(~inserted).select(keys)
+    returned = starts.filter(inserted & (pl.col("revision") > 1)).select(keys)
     born = _first_commits(db, table, stored, returned)
-    ends = ends.join(born, on=ROW_KEY, how="left", maintain_order="left").with_columns(
+    ends = ends.join(born, on=keys, how="left", maintain_order="left").with_columns(
         pl.col("first_commit").fill_null(commit)
     )
     _delete(db, table.table, stored, "")
     _delete(db, RETRACTED.name, returned, _mine(table))
     gone = ends["kind"] == "retract"
     _append_rows(db, table, ends.filter(~gone), commit)
-    retracted = ends.filter(gone).with_columns(
+    _append_retracted(db, table, ends.filter(gone), commit)
+
+
+def _append_retracted(db: Database, table: RuleTable, gone: pl.DataFrame, commit: int) -> None:
+    """Retractions that are the last of their keys, with ``first_commit``."""
+    if gone.is_empty():
+        return
+    rows = gone.with_columns(
         rule=pl.lit(table.name),
         version=pl.lit(table.version, pl.Int32),
         commit=pl.lit(commit, pl.Int64),
     )
-    if retracted.height:
-        db.append(RETRACTED.name, RETRACTED.conform(retracted))
+    db.append(RETRACTED.name, RETRACTED.conform(rows))
 
 
 def _mine(table: RuleTable) -> str:
@@ -190,7 +200,8 @@ def _first_commits(
     db: Database, table: RuleTable, stored: pl.DataFrame, returned: pl.DataFrame
 ) -> pl.DataFrame:
     """Key and ``first_commit`` of keys that have a row, and of those that had one."""
-    found = [pl.DataFrame(schema={**ROW_KEY_SCHEMA, "first_commit": pl.Int64()})]
+    found = [pl.DataFrame(schema={**table.key, "first_commit": pl.Int64()})]
+    columns = ", ".join(table.keys)
     for name, keys, more in (
         (table.table, stored, ""),
         (RETRACTED.name, returned, _mine(table)),
@@ -199,8 +210,8 @@ def _first_commits(
             with db.given("given_keys", part):
                 found.append(
                     db.frame(
-                        f'SELECT {_KEYS}, first_commit FROM "{name}" t SEMI JOIN given_keys k '
-                        f"ON {_ON_KEY} WHERE {between(part)} {more}"
+                        f'SELECT {columns}, first_commit FROM "{name}" t SEMI JOIN given_keys k '
+                        f"ON {on_key(table.keys)} WHERE {between(part)} {more}"
                     )
                 )
     return pl.concat(found)
@@ -211,8 +222,13 @@ def _delete(db: Database, name: str, keys: pl.DataFrame, condition: str) -> None
         with db.given("given_keys", part):
             db.run(
                 f'DELETE FROM "{name}" t USING given_keys k '
-                f"WHERE {_ON_KEY} AND {between(part)} {condition}"
+                f"WHERE {on_key(part.columns)} AND {between(part)} {condition}"
             )
+
+
+def on_key(keys: Sequence[str]) -> str:
+    """That row ``t`` has the key ``k``."""
+    return " AND ".join(f't."{c}" = k."{c}"' for c in keys)
 
 
 def spans(keys: pl.DataFrame) -> list[pl.DataFrame]:

@@ -1,8 +1,8 @@
 """The store: one DuckDB file with the rows of rules and the books about them.
 
 Always holds: one process writes; every write is part of a numbered commit, one at a time in the
-order in which its threads asked; a store of another schema version is refused rather than guessed
-at.
+order in which its threads asked; a store of another schema version is migrated or refused, never
+guessed at.
 
 Not promised: anything about the archive's files themselves. The store names them; see
 ``labeling.io.archive``.
@@ -26,6 +26,8 @@ from labeling.io.archive import ArchiveFile
 from labeling.io.store import lookup, retention, views
 from labeling.io.store.commit import Commit
 from labeling.io.store.database import Database
+from labeling.io.store.listener import DEAF, Listener
+from labeling.io.store.migration import settle_version
 from labeling.io.store.snapshot import hand_over, stage
 from labeling.io.store.tables import SCHEMA_VERSION
 from labeling.io.store.turns import Turns
@@ -40,11 +42,13 @@ class Store:
     Attributes:
         store_id: 8 hex digits, made when the file was; part of the names of archive files.
         run: how many times a writer has opened the file; part of those names too.
+        listener: hears what commits publish; nobody unless set.
     """
 
     def __init__(self, db: Database, turns: Turns | None = None) -> None:
         self._db = db
         self._turns = turns or Turns()
+        self.listener: Listener = DEAF
         self.store_id = str(db.value("SELECT value FROM meta WHERE key = 'store_id'"))
         self.run = int(db.value("SELECT value FROM meta WHERE key = 'run'"))
 
@@ -96,7 +100,7 @@ class Store:
             ``with store.beside() as mine: mine.query("FROM commits")``
         """
         other = Store(self._db.beside(), self._turns)
-        other.run = self.run
+        other.run, other.listener = self.run, self.listener
         return other
 
     @property
@@ -124,14 +128,18 @@ class Store:
         Raises:
             StoreError: opened inside another, the disk is full, the store is read-only.
         """
-        with self._transaction(what):
-            commit = Commit(self._db, self.last_commit + 1, run or self.run, what)
-            yield commit
-            commit.finish()
+        with self._turns.turn(what):
+            self.listener.begin()
+            with self._transaction():
+                number = self.last_commit + 1
+                commit = Commit(self._db, number, run or self.run, what, self.listener)
+                yield commit
+                commit.finish()
+            self.listener.committed()
 
     @contextmanager
-    def _transaction(self, what: str) -> Iterator[None]:
-        with self._turns.turn(what), self._db.explained():
+    def _transaction(self) -> Iterator[None]:
+        with self._db.explained():
             self._db.run("BEGIN TRANSACTION")
             try:
                 yield
@@ -144,7 +152,7 @@ class Store:
 
     def new_run(self) -> int:
         """Count another writer: the number by which its commits and files are told from others'."""
-        with self._transaction("run"):
+        with self._turns.turn("run"), self._transaction():
             count_run(self._db)
             return int(self._db.value("SELECT value FROM meta WHERE key = 'run'"))
 
@@ -156,7 +164,7 @@ class Store:
         """
         if not keep_ms:
             return {}
-        with self._transaction("retention"):
+        with self._turns.turn("retention"), self._transaction():
             dropped = retention.retain(self._db, keep_ms)
             if dropped:
                 what = ", ".join(f"{rows} of {name}" for name, rows in dropped.items())
@@ -255,12 +263,7 @@ def _prepare(db: Database, *, read_only: bool) -> None:
             "INSERT INTO meta VALUES ('schema_version', ?), ('store_id', ?), ('run', '0')",
             [str(SCHEMA_VERSION), secrets.token_hex(4)],
         )
-    version = db.value("SELECT value FROM meta WHERE key = 'schema_version'")
-    if version != str(SCHEMA_VERSION):
-        raise StoreError(
-            f"{db.path} has schema version {version}, this program writes {SCHEMA_VERSION}; use "
-            "the program that made it, or make a new store from the archive's input"
-        )
+    settle_version(db, read_only=read_only)
     if not read_only:
         count_run(db)
     db.run("COMMIT")

@@ -25,15 +25,17 @@ from labeling.io.store.columns import (
     KEY,
     RULE,
     STR,
+    TOUCH_KEY,
     U64,
     position,
 )
 from labeling.io.store.live_tables import LIVE_TABLES
+from labeling.io.store.repairs import REPAIRS
 from labeling.io.store.schema import Column, Table
 from labeling.model.event import TS
 
-#: Of the tables below. A store of another version is refused.
-SCHEMA_VERSION: Final = 2
+#: Of the tables below; see ``labeling.io.store.migration`` for stores of another version.
+SCHEMA_VERSION: Final = 3
 
 META: Final = Table(
     "meta",
@@ -163,8 +165,11 @@ RULES: Final = Table(
         Column("money", pl.List(STR), "columns in micro-units that views show as doubles"),
         Column("window_ms", I64, "length of the window in ms; null for a calendar window"),
         COMMIT,
+        Column("parts", pl.List(STR), "columns in parts per 10^9 that views show as doubles"),
+        Column("action_only", pl.List(STR), "columns that say something of actions alone"),
+        Column("touch_only", pl.List(STR), "columns that say something of touches alone; null: the rule makes labels"),  # noqa: E501 - one text
     ),
-)
+)  # fmt: skip
 ACTIVE_VERSIONS: Final = Table(
     "active_versions",
     "Which versions a rule's views show, where it is not the newest alone.",
@@ -182,7 +187,7 @@ HOURS: Final = Table(
         Column("hour", TS, "start of the hour", required=True),
         Column("rows", I64, "current rows of the hour", required=True),
         Column("complete", BOOL, "every row of the hour has passed its last point", required=True),
-        Column("through_ts", TS, "points before this time are published (exclusive); null: all"),
+        Column("through_ts", TS, "points before this time are published (exclusive); null: all. Where a replay published an attribution a complete hour has it too, until nothing can undo its actions"),  # noqa: E501 - one text
         Column("archive_commit", I64, "events archived up to this commit have been read", required=True),  # noqa: E501 - one text
         Column("published_by", STR, "`stream` (without the events too late for it) or `replay` (with them)", required=True),  # noqa: E501 - one text
         COMMIT,
@@ -197,6 +202,7 @@ RETRACTED: Final = Table(
         Column("revision", I32, "revision of the retraction", required=True),
         Column("first_commit", I64, "commit of the row's first publication", required=True),
         COMMIT,
+        *TOUCH_KEY,
     ),
 )
 LABEL_CHANGES: Final = Table(
@@ -220,6 +226,7 @@ LABEL_CHANGES: Final = Table(
             "new", STR, "JSON: the values after of the columns that differ; null for a retraction"
         ),
         COMMIT,
+        *TOUCH_KEY,
     ),
     dated="anchor_ts",
 )
@@ -240,6 +247,7 @@ TABLES: Final = (
     RETRACTED,
     LABEL_CHANGES,
     *LIVE_TABLES,
+    REPAIRS,
 )
 
 COUNTS_TOTAL: Final = """CREATE VIEW counts_total AS

@@ -3,25 +3,30 @@
 Always holds: ``<rule>`` shows the current rows of one version for every anchor, the newest unless
 ``active_versions`` names others, each from an hour on; ``<rule>_final`` shows those whose last
 point has been published: every row of a complete hour, and in other hours the rows whose window
-ended before ``hours.through_ts``, or before the watermark of the stream that owns them. Money is
-shown in whole units as DOUBLE; the tables keep micro-units.
+ended before ``hours.through_ts``, or before the watermark of the stream that owns them. Of an
+attribution these are the rows of actions, without what is only said of touches, and
+``<rule>_touches`` shows those of touches. Money is shown in whole units as DOUBLE, credit as a part
+of 1; the tables keep micro-units and parts per 10^9.
 
-Not promised: that a rule with a calendar window shows final rows before their hour is complete; nor
-that versions shown side by side have the same columns: what one has not is null.
+Not promised: that a rule with a calendar window shows final rows before their hour is complete;
+that no later event takes back what is final, where the rule says what may; nor that versions shown
+side by side have the same columns: what one has not is null.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+
+import polars as pl
 
 from labeling.errors import StoreError
 from labeling.io.store.database import Database
 from labeling.io.store.lookup import known
 from labeling.io.store.schema import create_table
-from labeling.io.store.tables import BOOK_SCHEMA, COUNTS_TOTAL, TABLES
-from labeling.model.table import ROW_KEY, RuleTable
+from labeling.io.store.tables import BOOK_SCHEMA, COUNTS_TOTAL, RULES, TABLES
+from labeling.model.table import TOUCH_KEY_SCHEMA, RuleTable
 
 _RESERVED = {t.name for t in TABLES} | {"counts_total"}
 #: Views work on whole milliseconds: arithmetic on TIMESTAMPTZ itself needs the ICU extension.
@@ -46,26 +51,42 @@ def register(db: Database, table: RuleTable, commit: int) -> None:
         return
     _refuse_taken_names(db, table)
     schema = {**table.schema, **BOOK_SCHEMA}
-    db.run(create_table(table.table, schema, {*ROW_KEY, *BOOK_SCHEMA}))
-    db.run(
-        "INSERT INTO rules VALUES (?, ?, ?, ?, ?, ?)",
-        [table.name, table.version, table.digest, sorted(table.money), table.window_ms, commit],
-    )
+    db.run(create_table(table.table, schema, {*table.key, *BOOK_SCHEMA}))
+    row = {
+        "rule": table.name,
+        "version": table.version,
+        "digest": table.digest,
+        "money": sorted(table.money),
+        "window_ms": table.window_ms,
+        "commit": commit,
+        "parts": sorted(table.parts),
+        "action_only": sorted(table.action_only),
+        "touch_only": sorted(table.touch_only) if table.of_touches else None,
+    }
+    db.append(RULES.name, RULES.conform(pl.DataFrame([row], schema=RULES.schema)))
     refresh(db, table.name)
 
 
 def _refuse_taken_names(db: Database, table: RuleTable) -> None:
-    mine = {table.name, f"{table.name}_final", table.table}
+    mine = {table.table, *_view_names(table.name, of_touches=table.of_touches)}
+    known = "SELECT rule, version, touch_only IS NOT NULL AS of_touches FROM rules"
     taken = _RESERVED | {
         name
-        for rule, version in db.frame("SELECT rule, version FROM rules").iter_rows()
-        for name in (f"{rule}_v{version}", *((rule, f"{rule}_final") if rule != table.name else ()))
+        for rule, version, of_touches in db.frame(known).iter_rows()
+        for name in (
+            f"{rule}_v{version}",
+            *(_view_names(rule, of_touches=of_touches) if rule != table.name else ()),
+        )
     }
     if mine & taken:
         raise StoreError(
             f"rule {table.name}: the store already has a table or view named "
             f"{', '.join(sorted(mine & taken))}; give the rule another name"
         )
+
+
+def _view_names(rule: str, *, of_touches: bool) -> tuple[str, ...]:
+    return (rule, f"{rule}_final", *((f"{rule}_touches",) if of_touches else ()))
 
 
 def require(db: Database, rule: str, version: int) -> None:
@@ -159,12 +180,25 @@ def refresh(db: Database, rule: str) -> None:
     Raises:
         StoreError: columns of two versions do not go together.
     """
-    parts = shown(db, rule)
-    _refuse_mixed(db, rule, [part.version for part in parts])
-    for name, select in ((rule, _current), (f"{rule}_final", _final)):
+    parts = [(part, _layout(db, rule, part.version)) for part in shown(db, rule)]
+    _refuse_mixed(db, rule, [part.version for part, _ in parts])
+    touches = [(part, layout) for part, layout in parts if layout.of_touches]
+    for name, of, select in (
+        (rule, parts, _current),
+        (f"{rule}_final", parts, _final),
+        (f"{rule}_touches", touches, _touches),
+    ):
         # The columns come in the order of the latest.
-        selects = [select(db, rule, part) for part in reversed(parts)]
-        db.run(f'CREATE OR REPLACE VIEW "{name}" AS {" UNION ALL BY NAME ".join(selects)}')
+        selects = [select(layout, part) for part, layout in reversed(of)]
+        if selects:
+            db.run(f'CREATE OR REPLACE VIEW "{name}" AS {" UNION ALL BY NAME ".join(selects)}')
+    if not touches and _has_view(db, f"{rule}_touches"):
+        db.run(f'DROP VIEW "{rule}_touches"')
+
+
+def _has_view(db: Database, name: str) -> bool:
+    views = db.frame("SELECT view_name FROM duckdb_views() WHERE database_name = 'store'")
+    return name in set(views["view_name"])
 
 
 def _refuse_mixed(db: Database, rule: str, versions: Sequence[int]) -> None:
@@ -188,39 +222,87 @@ def _refuse_mixed(db: Database, rule: str, versions: Sequence[int]) -> None:
         )
 
 
-def _current(db: Database, rule: str, part: Shown) -> str:
-    """The current rows of a version, money in whole units."""
-    columns = _columns(db, rule, part.version)
-    return f'SELECT {columns} FROM "{rule}_v{part.version}" r WHERE {part.condition}'
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """What views need to know of a version's table; ``columns`` in the table's order."""
+
+    rule: str
+    version: int
+    columns: tuple[str, ...]
+    money: frozenset[str]
+    parts: frozenset[str]
+    action_only: frozenset[str]
+    touch_only: frozenset[str]
+    window_ms: int | None
+    of_touches: bool
+
+    def select(self, without: Collection[str]) -> str:
+        """The columns but some, money in whole units, credit as a part of 1."""
+        return ", ".join(self._shown(c) for c in self.columns if c not in without)
+
+    @property
+    def of_actions(self) -> str:
+        """The columns of rows that are no touches'."""
+        return self.select({*self.touch_only, *TOUCH_KEY_SCHEMA} if self.of_touches else ())
+
+    @property
+    def actions(self) -> str:
+        """Which rows ``r`` are no touches'."""
+        return "r.touch_id = ''" if self.of_touches else "TRUE"
+
+    def _shown(self, column: str) -> str:
+        unit = "1e6" if column in self.money else "1e9" if column in self.parts else None
+        return f'r."{column}" / {unit} AS "{column}"' if unit else f'r."{column}"'
 
 
-def _final(db: Database, rule: str, part: Shown) -> str:
-    """Those whose last point has been published."""
-    version = part.version
-    passed = "h.complete"
-    window_ms = db.value(
-        "SELECT window_ms FROM rules WHERE rule = ? AND version = ?", [rule, version]
+def _layout(db: Database, rule: str, version: int) -> _Layout:
+    noted = db.frame("FROM rules WHERE rule = ? AND version = ?", [rule, version]).row(
+        0, named=True
     )
-    if window_ms is not None:
-        passed += (
-            f" OR epoch_ms(r.anchor_ts) + {window_ms} < epoch_ms(h.through_ts)"
-            f" OR (epoch_ms(r.anchor_ts) + {window_ms} < (SELECT min(f_ms) FROM watermarks"
-            f" WHERE kind = 'rule' AND name = '{rule}@{version}') AND epoch_ms(r.anchor_ts) >="
-            f" (SELECT coalesce(epoch_ms(since_ts), 0) FROM streams"
-            f" WHERE rule = '{rule}' AND version = {version}))"
-        )
-    return (
-        f'SELECT {_columns(db, rule, version)} FROM "{rule}_v{version}" r '
-        f"LEFT JOIN hours h ON h.rule = '{rule}' AND h.version = {version} AND {_HOUR_JOIN} "
-        f"WHERE ({passed}) AND {part.condition}"
-    )
-
-
-def _columns(db: Database, rule: str, version: int) -> str:
-    money = db.value("SELECT money FROM rules WHERE rule = ? AND version = ?", [rule, version])
     columns = db.frame(
         "SELECT column_name FROM duckdb_columns() WHERE database_name = 'store' "
         "AND table_name = ? ORDER BY column_index",
         [f"{rule}_v{version}"],
     )["column_name"]
-    return ", ".join(f'r."{c}" / 1e6 AS "{c}"' if c in money else f'r."{c}"' for c in columns)
+    return _Layout(
+        rule=rule,
+        version=version,
+        columns=tuple(columns),
+        money=frozenset(noted["money"] or ()),
+        parts=frozenset(noted["parts"] or ()),
+        action_only=frozenset(noted["action_only"] or ()),
+        touch_only=frozenset(noted["touch_only"] or ()),
+        window_ms=noted["window_ms"],
+        of_touches=noted["touch_only"] is not None,
+    )
+
+
+def _current(of: _Layout, part: Shown) -> str:
+    """The current rows of a version; of an attribution those of actions."""
+    table = f"{of.rule}_v{of.version}"
+    return f'SELECT {of.of_actions} FROM "{table}" r WHERE {part.condition} AND {of.actions}'
+
+
+def _touches(of: _Layout, part: Shown) -> str:
+    """The current rows of touches."""
+    columns, table = of.select(of.action_only), f"{of.rule}_v{of.version}"
+    return f"SELECT {columns} FROM \"{table}\" r WHERE {part.condition} AND r.touch_id <> ''"
+
+
+def _final(of: _Layout, part: Shown) -> str:
+    """Those of ``_current`` whose last point has been published."""
+    passed, key = "h.complete", f"rule = '{of.rule}' AND version = {of.version}"
+    if of.window_ms is not None:
+        passed += (
+            f" OR epoch_ms(r.anchor_ts) + {of.window_ms} < epoch_ms(h.through_ts)"
+            f" OR (epoch_ms(r.anchor_ts) + {of.window_ms} < (SELECT min(f_ms) FROM watermarks"
+            f" WHERE kind = 'rule' AND name = '{of.rule}@{of.version}') AND"
+            f" epoch_ms(r.anchor_ts) >= (SELECT coalesce(epoch_ms(since_ts), 0) FROM streams"
+            f" WHERE {key})) OR epoch_ms(r.anchor_ts) + {of.window_ms} <"
+            f" (SELECT f_ms FROM repairs WHERE {key})"
+        )
+    return (
+        f'SELECT {of.of_actions} FROM "{of.rule}_v{of.version}" r '
+        f"LEFT JOIN hours h ON h.rule = '{of.rule}' AND h.version = {of.version} AND {_HOUR_JOIN} "
+        f"WHERE ({passed}) AND {part.condition} AND {of.actions}"
+    )

@@ -1,0 +1,116 @@
+"""Cold rules from the archive: orders by clicks of a week, follows by views of a day.
+
+Always holds: ``labeling repair`` runs as a process of its own each time, over an archive of so many
+events; first over all but the end (a backlog), then every so many minutes of event time, as a flow
+would start it. Rows, events and bytes are those that the store's table ``repairs`` counts.
+
+Not promised: a delay under load. It is the time between two repairs and what the second took.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from benchmarks import commands, data, measure
+from labeling.io.store import Store
+from labeling.io.store.repairs import Cost, repaired_of
+from labeling.model.window import duration_ms
+
+SMALL: Final = {"events": 200_000, "days": 0.25, "steps": 2}
+RULES: Final = ("order_attribution", "follow_causes")
+
+
+def run(
+    *,
+    events: int = 20_000_000,
+    days: float = 3.0,
+    seed: int = 1,
+    memory: str = "2GB",
+    every: str = "5m",
+    steps: int = 6,
+    work: str = "",
+) -> dict[str, Any]:
+    """Repair a backlog, then the last steps of the log.
+
+    Args:
+        events: of the log.
+        days: that it spans.
+        seed: of the log.
+        memory: what a repair may use for the events of a step.
+        every: event time between two repairs.
+        steps: how many of those are measured; medians count.
+        work: folder to keep the archive in; a temporary one if empty.
+    """
+    with data.folder(work) as root:
+        files = data.fill(root, events, days * 24, seed)
+        _project(root, memory)
+        newest = max(f.max_ts for f in files)
+        step = timedelta(milliseconds=duration_ms(every))
+        found = {"archive_gb": round(sum(f.bytes for f in files) / 1e9, 3)}
+        return found | {rule: _measured(root, rule, newest, step, steps) for rule in RULES}
+
+
+def _measured(
+    root: Path, rule: str, newest: datetime, step: timedelta, steps: int
+) -> dict[str, Any]:
+    """The figures of one rule."""
+    with Store.open(root / "store.duckdb") as store:
+        store.database.run("DELETE FROM source_ends")  # nothing else goes back in time
+    backlog, cost = _repair(root, rule, newest - steps * step)
+    told = {"backlog": backlog.told(max(cost.rows, 1)) | _costs([cost])}
+    measure.say(f"{rule}: {told}")
+    ran = [_repair(root, rule, newest - n * step) for n in reversed(range(steps))]
+    seconds = [one.seconds for one, _ in ran]
+    told["steps"] = _costs([c for _, c in ran]) | {
+        "median_seconds": round(median(seconds), 2),
+        "median_cpu_seconds": round(median(one.cpu_seconds for one, _ in ran), 2),
+        "median_delay_seconds": round(step.total_seconds() / 2 + median(seconds), 1),
+        "longest_delay_seconds": round(step.total_seconds() + max(seconds), 1),
+        "peak_gb": round(max(one.peak_bytes for one, _ in ran) / 1e9, 3),
+    }
+    return told
+
+
+def _costs(costs: list[Cost]) -> dict[str, Any]:
+    rows = sum(c.rows for c in costs)
+    read = sum(c.bytes for c in costs)
+    return {
+        "rows": rows,
+        "events_read": sum(c.events for c in costs),
+        "mb_read": round(read / 1e6, 1),
+        "bytes_per_row": round(read / max(rows, 1)),
+    }
+
+
+def _repair(root: Path, rule: str, until: datetime) -> tuple[commands.Ran, Cost]:
+    """Declare the log complete up to a time, then repair; the process, and what it cost."""
+    key = f"{rule}@1"
+    with Store.open(root / "store.duckdb") as store:
+        before = repaired_of(store.query)
+        with store.commit("benchmark: time passes") as commit:
+            commit.end_source(data.SOURCE, until)
+    ran = commands.labeling(["repair", "--rule", rule], root)
+    with Store.open(root / "store.duckdb", read_only=True) as store:
+        now = repaired_of(store.query)[key].cost
+    was = before[key].cost if key in before else Cost()
+    return ran, Cost(now.rows - was.rows, now.events - was.events, now.bytes - was.bytes)
+
+
+def _project(root: Path, memory: str) -> None:
+    """The configuration with the two rules."""
+    config = data.project(root, memory=memory)
+    text = config.read_text(encoding="utf-8").replace("memory =", 'rules = "cold:RULES"\nmemory =')
+    config.write_text(text, encoding="utf-8")
+    (root / "cold.py").write_text(
+        "from rules.follow_causes import FOLLOW_CAUSES\n"
+        "from rules.order_attribution import ORDER_ATTRIBUTION\n\n"
+        "RULES = (ORDER_ATTRIBUTION, FOLLOW_CAUSES)\n",
+        encoding="utf-8",
+    )
+    here = Path(__file__).resolve().parent.parent / "rules"
+    for name in RULES:
+        target = root / "rules" / f"{name}.py"
+        target.write_text((here / f"{name}.py").read_text(encoding="utf-8"), encoding="utf-8")
