@@ -8,11 +8,22 @@ changed definition needs a new version.
 
 from __future__ import annotations
 
+from rules.action_sources import ACTION_SOURCES
 from rules.ad_click import AD_CLICK
 from rules.delayed_conversion import DELAYED_CONVERSION
 from rules.effective_play import EFFECTIVE_PLAY
+from rules.follow_causes import FOLLOW_CAUSES
 from rules.note_labels import NOTE_LABELS
+from rules.order_attribution import ORDER_ATTRIBUTION
 
-RULES = (NOTE_LABELS, AD_CLICK, EFFECTIVE_PLAY, DELAYED_CONVERSION)
+RULES = (
+    NOTE_LABELS,
+    AD_CLICK,
+    EFFECTIVE_PLAY,
+    DELAYED_CONVERSION,
+    FOLLOW_CAUSES,
+    ORDER_ATTRIBUTION,
+    ACTION_SOURCES,
+)
 
 __all__ = ["RULES"]

@@ -27,6 +27,7 @@ TINY: Final = {
     "importing": "--events 2000 --hours 1 --repeat 1",
     "replay": "--sizes 2000,4000 --hours 1,2 --repeat 1",
     "live": "--events 3000 --hours 1 --rate 1000 --seconds 3 --plain 1000",
+    "cold": "--events 20000 --days 0.1 --steps 1",
 }
 
 

@@ -15,6 +15,7 @@ from labeling import Event, LabelRule, aggregate, column, count, happened
 from labeling.engine.evaluate import evaluate
 from labeling.engine.points import points
 from labeling.model.event import IDENTITY
+from labeling.model.kinds import Rule
 from labeling.testing.check.domain import domain
 from labeling.testing.check.finding import Broken, Cell, differences
 from labeling.testing.check.shrink import smallest
@@ -34,13 +35,13 @@ FLOATING = LabelRule(
 )
 
 
-def together(rule: LabelRule, seed: int = 0, examples: int = 20) -> pl.DataFrame:
+def together(rule: Rule, seed: int = 0, examples: int = 20) -> pl.DataFrame:
     """All streams of a seed."""
     return list(frames(rule, seed=seed, examples=examples))[-1]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda r: str(r.name))
-def test_streams_follow_from_rule_and_seed(rule: LabelRule) -> None:
+def test_streams_follow_from_rule_and_seed(rule: Rule) -> None:
     """The same seed gives the same events, another others; all types of the rule are there."""
     events = together(rule)
     assert events.equals(together(rule))
@@ -51,11 +52,11 @@ def test_streams_follow_from_rule_and_seed(rule: LabelRule) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda r: str(r.name))
-def test_streams_make_labels_of_every_kind(rule: LabelRule) -> None:
+def test_streams_make_values_of_every_kind(rule: Rule) -> None:
     """No column of the rows is the same throughout: what never varies is never tested."""
     events = together(rule, examples=40)
     rows = evaluate(rule, events, points(rule, events)).filter("present")
-    flat = [c for c in rule.label_schema if rows[c].n_unique() < 2]
+    flat = [c for c in rule.value_schema if c not in rule.carry and rows[c].n_unique() < 2]
     assert not flat
 
 

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from labeling.model.event import TS
-from labeling.model.rule import LabelRule
-from labeling.testing.golden_case import Case, load, places
+from labeling.model.kinds import Rule
+from labeling.testing.golden_case import Case, Place, load, places
 from labeling.testing.golden_diff import (
     Difference,
     compare_changes,
@@ -21,11 +21,13 @@ from labeling.testing.golden_diff import (
 )
 from rules import RULES
 from rules.effective_play import EFFECTIVE_PLAY
+from tests.attribution_rules import RULES as ATTRIBUTION_RULES
 from tests.model.clock import Item, Source
-from tests.model.stream import KEY, Stream, current
+from tests.model.stream import Stream, current
 
 FIXTURES: Final = Path(__file__).resolve().parent.parent / "fixtures"
-PLACES: Final = places(FIXTURES, RULES)
+OPTIONS: Final = Path(__file__).resolve().parent / "attribution_cases"
+PLACES: Final = [*places(FIXTURES, RULES), *places(OPTIONS, ATTRIBUTION_RULES)]
 
 
 def beaten(events: list[dict[str, Any]]) -> int:
@@ -36,7 +38,21 @@ def beaten(events: list[dict[str, Any]]) -> int:
 
 
 BEATEN: Any = EFFECTIVE_PLAY.labels["beaten_ms"]
-TWINS: Final = {str(BEATEN.expr): beaten}
+
+
+def weighing(rule_name: str, suffix: str) -> str:
+    """The text of own weights."""
+    (rule,) = (r for r in ATTRIBUTION_RULES if r.name == rule_name)
+    model: Any = rule.models[suffix]
+    return str(model.expr)
+
+
+TWINS: Final = {
+    str(BEATEN.expr): beaten,
+    weighing("own_weights", ""): lambda t: t["value"],
+    weighing("weights_of_place", "_rank"): lambda t: t["rank"] * t["touches"],
+    weighing("weights_of_place", "_near"): lambda t: 1 / (1 + t["delay_ms"] / 3_600_000),
+}
 
 
 def facts(case: Case) -> list[dict[str, Any]]:
@@ -53,25 +69,28 @@ def outcome(stream: Stream, fact: dict[str, Any]) -> str:
     return "duplicate" if out.duplicates else stream.archive[-1].arrival
 
 
-def frames(rule: LabelRule, stream: Stream) -> tuple[pl.DataFrame, pl.DataFrame]:
+def frames(rule: Rule, stream: Stream) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Final rows and changes of the model, as the golden files are compared."""
-    times = {"anchor_ts": pl.Int64(), "point_ts": pl.Int64()}
-    rows = [dict(zip(KEY, k, strict=True)) | v for k, v in current(stream.tables[rule.key]).items()]
-    shape = {**rule.row_schema, "anchor_ts": pl.Int64()}
+    keys = rule.row_keys
+    table = current(stream.tables[rule.key])
+    rows = [dict(zip(keys, k, strict=True)) | v for k, v in table.items()]
+    times = [k for k in (*keys, "point_ts") if k.endswith("_ts")]
+    in_ms = {**rule.row_schema, **dict.fromkeys(times, pl.Int64())}
     values = pl.Struct(dict(rule.value_schema))
-    marks = {"user_id": pl.String(), **times, "anchor_id": pl.String(), "revision": pl.Int64()}
+    shape = {**{k: in_ms[k] for k in (*keys, "point_ts")}, "revision": pl.Int64()}
     words = {"kind": pl.String(), "reason": pl.String(), "old": values, "new": values}
-    changes = pl.DataFrame(stream.log[rule.key], schema={**marks, **words})
+    changes = pl.DataFrame(stream.log[rule.key], schema={**shape, **words})
+    made = pl.DataFrame(rows, schema={c: in_ms[c] for c in rule.row_schema})
     return (
-        pl.DataFrame(rows, schema=shape).cast({"anchor_ts": TS}),
+        made.cast({c: TS for c in times if c in made.columns}),
         changes.cast(dict.fromkeys(times, TS)),
     )
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda p: p.name)
-def test_model_agrees(place: Any) -> None:
+def test_model_agrees(place: Place) -> None:
     """The model, fed event by event, ends with the rows, changes and outcomes that are written."""
-    case = load(place.path, RULES)
+    case = load(place.path, (*RULES, *ATTRIBUTION_RULES))
     sources = [Source("s", case.max_disorder_ms, ("0",))]
     stream = Stream([case.rule], sources, case.lateness_ms, twins=TWINS)
     became = iter([outcome(stream, fact) for fact in facts(case)])

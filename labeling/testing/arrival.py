@@ -14,7 +14,7 @@ from functools import cached_property
 
 import polars as pl
 
-from labeling.model.rule import LabelRule
+from labeling.model.kinds import Rule
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class Arrival:
     ``events`` has the rule's ``event_schema``, nothing null in its identity and type.
     """
 
-    rule: LabelRule
+    rule: Rule
     events: pl.DataFrame
     max_disorder_ms: int
     lateness_ms: int

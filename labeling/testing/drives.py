@@ -30,6 +30,7 @@ import polars as pl
 from labeling.engine.changes import apply, changes
 from labeling.engine.evaluate import evaluate
 from labeling.engine.points import points
+from labeling.model.table import table_of
 from labeling.testing.arrival import Arrival
 from labeling.testing.memory import MemoryStore, Taken, block, current, nothing_stored
 
@@ -178,16 +179,17 @@ def _replay(arrival: Arrival) -> Iterator[Run]:
     taken = set(arrival.too_late)
     kept = arrival.of([i for i in range(arrival.events.height) if i not in taken]).events
     archive = kept.unique(["user_id", "event_ts", "event_id"], keep="first", maintain_order=True)
-    stored, published = nothing_stored(rule), []
+    stored, published, table = nothing_stored(rule), [], table_of(rule)
     hours = sorted({ts // _HOUR_MS for ts in archive["event_ts"].dt.epoch("ms").to_list()})
     for hour in hours:
         low, high = hour * _HOUR_MS, (hour + 1) * _HOUR_MS - 1
-        read = block(archive, low - rule.repeat_ms, high + rule.bound.longest_ms)
+        read = block(archive, low - rule.looks_back_ms, high + rule.looks_ahead_ms)
         asked = points(rule, read)
         mine = asked["event_ts"].dt.epoch("ms").is_between(low, high)
         rows = evaluate(rule, read, asked.filter(mine))
-        made = changes(stored, rows.with_columns(reason=pl.lit("replay")))
-        stored = apply(stored, made)
+        reasoned = rows.with_columns(reason=pl.lit("replay"))
+        made = changes(stored, reasoned, table.keys, whole=table.whole)
+        stored = apply(stored, made, table.keys)
         published.append(made)
     comparable = pl.concat(published) if published and arrival.in_bound else None
     yield Run("", current(rule, stored), comparable, reasons=False)

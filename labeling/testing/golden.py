@@ -25,7 +25,7 @@ from typing import Any, Final
 import pytest
 
 from labeling.errors import LabelingError
-from labeling.model.rule import LabelRule
+from labeling.model.kinds import Rule
 from labeling.testing.drives import DRIVES, Drive
 from labeling.testing.golden_case import Case, CaseError, Place, load, places
 from labeling.testing.golden_run import Failure, accept, check, named, rules_of
@@ -48,7 +48,7 @@ class Project:
         return any(self.fixtures.glob("*/*/case.toml"))
 
     @cached_property
-    def rules(self) -> tuple[LabelRule, ...]:
+    def rules(self) -> tuple[Rule, ...]:
         """The project's rules, imported from its root when first asked for."""
         if str(self.root) not in sys.path:
             sys.path.insert(0, str(self.root))

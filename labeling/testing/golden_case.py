@@ -25,13 +25,20 @@ import polars as pl
 
 from labeling.errors import DataError
 from labeling.model.event import REQUIRED
-from labeling.model.rule import LabelRule
+from labeling.model.kinds import Rule
 from labeling.model.window import duration_ms
 from labeling.testing.arrival import Arrival
-from labeling.testing.golden_table import Table, TableError, read_table, value
+from labeling.testing.golden_table import (
+    MOST_WIDTH,
+    Sheet,
+    Table,
+    TableError,
+    read_sheet,
+    read_table,
+    value,
+)
 
 MOST_EVENTS: Final = 25
-MOST_WIDTH: Final = 160
 EXPECTED: Final = ("rows.txt", "changes.txt")
 _FILES: Final = frozenset({"case.toml", "events.txt", *EXPECTED})
 _KEYS: Final = frozenset({"why", "max_disorder", "lateness", "version"})
@@ -53,14 +60,14 @@ class Case:
     """
 
     path: Path
-    rule: LabelRule
+    rule: Rule
     why: str
     max_disorder_ms: int
     lateness_ms: int
     lines: pl.DataFrame
     outcomes: tuple[str, ...] | None
-    rows: Table | None
-    changes: Table | None
+    rows: Sheet | None
+    changes: Sheet | None
 
     @property
     def name(self) -> str:
@@ -99,7 +106,7 @@ class Place:
         return problem if problem.startswith(str(self.path)) else f"{self.path}: {problem}"
 
 
-def places(root: Path, rules: Sequence[LabelRule]) -> list[Place]:
+def places(root: Path, rules: Sequence[Rule]) -> list[Place]:
     """Every case under a fixtures folder, by name, and everything that is none.
 
     Args:
@@ -132,7 +139,7 @@ def _visible(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if not p.name.startswith((".", "__")))
 
 
-def load(path: Path, rules: Sequence[LabelRule], *, accepting: bool = False) -> Case:
+def load(path: Path, rules: Sequence[Rule], *, accepting: bool = False) -> Case:
     """The case in a folder.
 
     Args:
@@ -182,7 +189,7 @@ def _said(path: Path) -> Mapping[str, Any]:
     return said
 
 
-def _rule(path: Path, rules: Sequence[LabelRule], version: object) -> LabelRule:
+def _rule(path: Path, rules: Sequence[Rule], version: object) -> Rule:
     named = [r for r in rules if r.name == path.parent.name]
     fit = [r for r in named if version in (None, r.version)]
     if len(fit) == 1:
@@ -192,7 +199,7 @@ def _rule(path: Path, rules: Sequence[LabelRule], version: object) -> LabelRule:
     raise CaseError(f"{path}: rule {path.parent.name!r} has versions: {have}; {fix}")
 
 
-def _events(file: Path, rule: LabelRule) -> tuple[pl.DataFrame, tuple[str, ...] | None]:
+def _events(file: Path, rule: Rule) -> tuple[pl.DataFrame, tuple[str, ...] | None]:
     found = _table(file)
     if found is None:
         raise CaseError(f"{file.parent}: no events.txt; without it the expectation is orphaned")
@@ -229,8 +236,16 @@ def _values(
     return values
 
 
-def _expected(file: Path) -> Table | None:
-    return _table(file)
+def _expected(file: Path) -> Sheet | None:
+    if not file.exists():
+        return None
+    try:
+        found = read_sheet(file.read_text(encoding="utf-8"))
+    except TableError as error:
+        raise CaseError(f"{file}: {error}") from error
+    for part in found.tables:
+        _fits(file, part)
+    return found
 
 
 def _table(file: Path) -> Table | None:
@@ -240,11 +255,16 @@ def _table(file: Path) -> Table | None:
         found = read_table(file.read_text(encoding="utf-8"))
     except TableError as error:
         raise CaseError(f"{file}: {error}") from error
+    _fits(file, found)
+    return found
+
+
+def _fits(file: Path, found: Table) -> None:
+    """Refuse a table without lines, or one that is wider than a screen."""
     if not found.rows:
         raise CaseError(f"{file}: empty; a case has at least one line under its header")
     if found.width > MOST_WIDTH:
         raise CaseError(f"{file}: {found.width} characters wide; {MOST_WIDTH} fit on a screen")
-    return found
 
 
 def _list(words: Any) -> str:

@@ -19,10 +19,11 @@ import polars as pl
 
 from labeling.errors import DataError
 from labeling.model.event import IDENTITY
+from labeling.model.kinds import Rule
 from labeling.model.rule import LabelRule
 from labeling.testing.arrival import Arrival
-from labeling.testing.golden_case import MOST_EVENTS, MOST_WIDTH
-from labeling.testing.golden_table import BASE, Table, table, texts
+from labeling.testing.golden_case import MOST_EVENTS
+from labeling.testing.golden_table import BASE, MOST_WIDTH, Table, table, texts
 
 #: What is replaced, and by which letter and a number.
 _LETTERS: Final = {
@@ -42,7 +43,7 @@ _KEPT: Final = ("event_ts", "event_type", "scene", "position", "value", "platfor
 _HEAD: Final = ("event_ts", "event_type", "event_id", "user_id")
 
 
-def cut(rule: LabelRule, events: pl.DataFrame) -> Table:
+def cut(rule: Rule, events: pl.DataFrame) -> Table:
     """Events as the table of an events.txt.
 
     Args:
@@ -74,12 +75,13 @@ def cut(rule: LabelRule, events: pl.DataFrame) -> Table:
     return made
 
 
-def _nameless(rule: LabelRule, events: pl.DataFrame) -> pl.DataFrame:
+def _nameless(rule: Rule, events: pl.DataFrame) -> pl.DataFrame:
     """The columns that the rule reads, every text that may name somebody replaced."""
     ordered = events.sort(list(IDENTITY[1:]), maintain_order=True)["event_id"].unique(
         maintain_order=True
     )
     width = len(str(ordered.len()))
+    reference = rule.reference if isinstance(rule, LabelRule) else None
     own = {name: f"e{n:0{width}d}" for n, name in enumerate(ordered.to_list(), 1)}
     made: dict[str, pl.Series] = {}
     known: dict[str, dict[str, str]] = {}
@@ -92,7 +94,7 @@ def _nameless(rule: LabelRule, events: pl.DataFrame) -> pl.DataFrame:
             names = known.setdefault(letter, {})
             for text in series.drop_nulls().to_list():
                 # A reference may be the event_id of its anchor.
-                is_own = column == rule.reference and text in own
+                is_own = column == reference and text in own
                 names.setdefault(text, own[text] if is_own else f"{letter}{len(names) + 1}")
             series = _renamed(series, names)
         made[column] = series.alias(column)
@@ -103,9 +105,7 @@ def _renamed(series: pl.Series, names: dict[str, str]) -> pl.Series:
     return pl.Series([None if v is None else names[v] for v in series.to_list()], dtype=pl.String())
 
 
-def write_case(
-    folder: Path, rule: LabelRule, events: pl.DataFrame, *, lateness: str, why: str
-) -> None:
+def write_case(folder: Path, rule: Rule, events: pl.DataFrame, *, lateness: str, why: str) -> None:
     """Write case.toml and events.txt of a new case; its rows are left to be accepted by name.
 
     ``max_disorder`` becomes what puts every event on time, in whole seconds.

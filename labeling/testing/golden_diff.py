@@ -9,21 +9,17 @@ Not promised: that texts of types beyond those of the event contract can be told
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
 
 import polars as pl
 
-from labeling.model.event import TS
-from labeling.model.rule import KEY_SCHEMA, LabelRule
-from labeling.testing.golden_table import NULL, Table, TableError, normal, table, text, texts
+from labeling.model.kinds import Rule
+from labeling.testing.golden_layout import NOTHING, changes_sheet, normal_records, rows_sheet
+from labeling.testing.golden_table import NULL, Sheet, TableError, table
 
-KEY: Final = tuple(KEY_SCHEMA)
-#: What a change says before its values, in the order of writing.
-MARKS: Final = ("point_ts", "kind", "reason", "revision")
-_NOTHING: Final = (NULL, "false")
-_ARROW: Final = ">"
+#: What lines of a file say, table by table.
+Records = Sequence[Sequence[Mapping[str, str]]]
 
 
 @dataclass(frozen=True)
@@ -43,69 +39,23 @@ def difference_table(differences: Iterable[Difference]) -> str:
     return str(table(header, [(d.file, d.where, d.column, d.expected, d.got) for d in differences]))
 
 
-def rows_table(rule: LabelRule, rows: pl.DataFrame, shown: Iterable[str] = ()) -> Table:
-    """Rows as they stand in rows.txt: the key, then what is not null or false in some row.
-
-    Args:
-        rule: whose rows they are.
-        rows: columns of the rule's ``row_schema``.
-        shown: further columns to show, such as those shown before.
-    """
-    columns = [*KEY, *rule.label_schema, *rule.carry]
-    cells = texts(rows.sort("anchor_ts", "anchor_id", "user_id"), columns)
-    return _shown(table(columns, cells), {*KEY, *shown})
-
-
-def changes_table(rule: LabelRule, changes: pl.DataFrame, shown: Iterable[str] = ()) -> Table:
-    """Changes as they stand in changes.txt, in the order of publication.
-
-    A cell is the new value; of an update that changes it, ``old>new``; of a retraction the old.
-
-    Args:
-        rule: whose changes they are.
-        changes: key, ``revision``, ``kind``, ``reason``, ``point_ts``, ``old``, ``new``.
-        shown: further columns to show, such as those shown before.
-    """
-    values = [*rule.label_schema, *rule.carry]
-    head = [*MARKS, *KEY]
-    cells = [
-        (*(text(change[c]) for c in head), *(_moved(change, v) for v in values))
-        for change in changes.iter_rows(named=True)
-    ]
-    return _shown(table([*head, *values], cells), {*head, *shown})
-
-
-def _moved(change: Mapping[str, Any], column: str) -> str:
-    old, new = (text((change[side] or {}).get(column)) for side in ("old", "new"))
-    if change["kind"] == "retract":
-        return old
-    return new if old == new or change["kind"] == "insert" else f"{old}{_ARROW}{new}"
-
-
-def _shown(full: Table, always: set[str]) -> Table:
-    keep = [
-        i
-        for i, name in enumerate(full.header)
-        if name in always or any(row[i] not in _NOTHING for row in full.rows)
-    ]
-    return table([full.header[i] for i in keep], [[row[i] for i in keep] for row in full.rows])
-
-
-def compare_rows(rule: LabelRule, expected: Table, rows: pl.DataFrame) -> list[Difference]:
+def compare_rows(rule: Rule, expected: Sheet, rows: pl.DataFrame) -> list[Difference]:
     """Where final rows are not the expected ones; empty where they are."""
-    got = rows_table(rule, rows, rule.row_schema)
-    return _compare("rows.txt", KEY, _normal(rule, expected), got.records())
+    got = normal_records(rule, rows_sheet(rule, rows, rule.row_schema))
+    return _compare("rows.txt", rule.row_keys, normal_records(rule, expected), got)
 
 
 def compare_changes(
-    rule: LabelRule, expected: Table, changes: pl.DataFrame, *, reasons: bool = True
+    rule: Rule, expected: Sheet, changes: pl.DataFrame, *, reasons: bool = True
 ) -> list[Difference]:
     """Where changes are not the expected ones; ``reasons=False`` does not look at those."""
-    got = changes_table(rule, changes, rule.row_schema).records()
-    wanted = _normal(rule, expected)
+    got: Records = normal_records(rule, changes_sheet(rule, changes, rule.row_schema))
+    wanted: Records = normal_records(rule, expected)
     if not reasons:
-        got, wanted = ([{**r, "reason": NULL} for r in side] for side in (got, wanted))
-    return _compare("changes.txt", (*KEY, "revision"), wanted, got)
+        got, wanted = (
+            [[{**r, "reason": NULL} for r in part] for part in side] for side in (got, wanted)
+        )
+    return _compare("changes.txt", (*rule.row_keys, "revision"), wanted, got)
 
 
 def compare_outcomes(expected: Iterable[str], got: Iterable[str]) -> list[Difference]:
@@ -118,25 +68,7 @@ def compare_outcomes(expected: Iterable[str], got: Iterable[str]) -> list[Differ
     ]
 
 
-def _normal(rule: LabelRule, expected: Table) -> list[dict[str, str]]:
-    """The expected records, each cell in its one text."""
-    types = {
-        **rule.row_schema, "point_ts": TS, "revision": pl.Int64(), "kind": pl.String(),
-        "reason": pl.String(),
-    }  # fmt: skip
-    unknown = [name for name in expected.header if name not in types]
-    if unknown:
-        raise TableError(f"column {unknown[0]!r}: rule {rule.key} has none of this name")
-
-    def one(cell: str, dtype: pl.DataType) -> str:
-        return _ARROW.join(normal(part, dtype) for part in cell.split(_ARROW))
-
-    return [{c: one(cell, types[c]) for c, cell in r.items()} for r in expected.records()]
-
-
-def _compare(
-    file: str, key: tuple[str, ...], expected: list[dict[str, str]], got: list[dict[str, str]]
-) -> list[Difference]:
+def _compare(file: str, key: tuple[str, ...], expected: Records, got: Records) -> list[Difference]:
     sides = [_by_key(file, key, side) for side in (expected, got)]
     wanted, made = sides
     found = []
@@ -157,18 +89,27 @@ def _compare(
 
 
 def _by_key(
-    file: str, key: tuple[str, ...], records: list[dict[str, str]]
+    file: str, key: tuple[str, ...], tables: Records
 ) -> dict[tuple[str, ...], list[dict[str, str]]]:
+    """Key to what is said of it; a line that continues another's in a further table is one."""
     found: dict[tuple[str, ...], list[dict[str, str]]] = {}
-    for record in records:
-        missing = [column for column in key if column not in record]
-        if missing:
-            raise TableError(
-                f"{file}: no column {missing[0]!r}; lines are found by {', '.join(key)}"
-            )
-        found.setdefault(tuple(record[column] for column in key), []).append(record)
+    for records in tables:
+        here: dict[tuple[str, ...], list[dict[str, str]]] = {}
+        for record in records:
+            missing = [column for column in key if column not in record]
+            if missing:
+                raise TableError(
+                    f"{file}: no column {missing[0]!r}; lines are found by {', '.join(key)}"
+                )
+            here.setdefault(tuple(record[column] for column in key), []).append(dict(record))
+        for where, said in here.items():
+            before = found.setdefault(where, said)
+            if before is not said and len(before) == len(said) == 1:
+                before[0] |= said[0]
+            elif before is not said:
+                before += said
     return found
 
 
 def _same(expected: str | None, got: str) -> bool:
-    return got in _NOTHING if expected is None else expected == got
+    return got in NOTHING if expected is None else expected == got

@@ -18,24 +18,23 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from labeling.errors import ConfigError
-from labeling.model.rule import LabelRule
+from labeling.model.kinds import Rule
 from labeling.testing.drives import EVENT_BY_EVENT, Drive, Run
 from labeling.testing.golden_case import EXPECTED, Case, CaseError, Place, load
 from labeling.testing.golden_diff import (
     Difference,
-    changes_table,
     compare_changes,
     compare_outcomes,
     compare_rows,
     difference_table,
-    rows_table,
 )
-from labeling.testing.golden_table import Table, TableError, read_table
+from labeling.testing.golden_layout import changes_sheet, rows_sheet
+from labeling.testing.golden_table import Sheet, TableError, read_sheet
 
 #: What names the rules where neither configuration nor caller does.
 DEFAULT_RULES: Final = "rules:RULES"
 _SHOWN: Final = 20
-_WRITTEN: Final[WeakKeyDictionary[Case, Table]] = WeakKeyDictionary()
+_WRITTEN: Final[WeakKeyDictionary[Case, Sheet]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def _differences(case: Case, run: Run) -> Iterator[Difference]:
         yield from compare_outcomes(case.outcomes, got)
 
 
-def _written(case: Case) -> Table:
+def _written(case: Case) -> Sheet:
     """The changes of the event-by-event drive, which is run once for each case."""
     known = _WRITTEN.get(case)
     if known is not None:
@@ -94,11 +93,11 @@ def _written(case: Case) -> Table:
     run = next(EVENT_BY_EVENT.runs(case.arrival))
     if run.changes is None:
         raise RuntimeError("the event-by-event drive has no changes")
-    _WRITTEN[case] = made = changes_table(case.rule, run.changes)
+    _WRITTEN[case] = made = changes_sheet(case.rule, run.changes)
     return made
 
 
-def accept(place: Place, rules: Sequence[LabelRule]) -> str:
+def accept(place: Place, rules: Sequence[Rule]) -> str:
     """Write rows.txt, and changes.txt where the file exists, from the event-by-event drive.
 
     Columns shown before are shown again. To begin a changes.txt, make an empty file.
@@ -114,19 +113,19 @@ def accept(place: Place, rules: Sequence[LabelRule]) -> str:
     if not run.rows.height or run.changes is None:
         raise CaseError(f"{place.path}: ends without a row; a case expects at least one")
     rows, changes = (place.path / name for name in EXPECTED)
-    made = {rows: rows_table(case.rule, run.rows, _header(rows))}
+    made = {rows: rows_sheet(case.rule, run.rows, _header(rows))}
     if changes.exists():
-        made[changes] = changes_table(case.rule, run.changes, _header(changes))
-    for file, table in made.items():
-        file.write_text(str(table), encoding="utf-8")
-    said = ", ".join(f"{f.name} ({len(t.rows)} lines)" for f, t in made.items())
+        made[changes] = changes_sheet(case.rule, run.changes, _header(changes))
+    for file, sheet in made.items():
+        file.write_text(str(sheet), encoding="utf-8")
+    said = ", ".join(f"{f.name} ({t.lines} lines)" for f, t in made.items())
     return f"accepted {case.name}: wrote {said}; read them before you commit them"
 
 
 def _header(file: Path) -> tuple[str, ...]:
     """The columns that a file shows, none where it cannot be read."""
     try:
-        return read_table(file.read_text(encoding="utf-8")).header
+        return read_sheet(file.read_text(encoding="utf-8")).header
     except (OSError, TableError):
         return ()
 
@@ -145,7 +144,7 @@ def named(places: Sequence[Place], name: str) -> Place:
     raise ConfigError(f"case {name!r}: there is none of this name; see `labeling golden`")
 
 
-def rules_of(root: Path, named_rules: str | None = None) -> tuple[LabelRule, ...]:
+def rules_of(root: Path, named_rules: str | None = None) -> tuple[Rule, ...]:
     """The rules of a project.
 
     Args:
@@ -153,7 +152,7 @@ def rules_of(root: Path, named_rules: str | None = None) -> tuple[LabelRule, ...
         named_rules: ``module:RULES``; else ``rules`` of labeling.toml, else ``rules:RULES``.
 
     Raises:
-        ConfigError: they cannot be imported, or are no tuple of label rules.
+        ConfigError: they cannot be imported, or are no tuple of rules.
     """
     spec = named_rules or _configured(root / "labeling.toml") or DEFAULT_RULES
     module, _, name = spec.partition(":")
@@ -164,8 +163,8 @@ def rules_of(root: Path, named_rules: str | None = None) -> tuple[LabelRule, ...
     except Exception as error:
         said = f"{type(error).__name__}: {error}"
         raise ConfigError(f"rules {spec!r}: {said}; is {root} the project's folder?") from error
-    if not isinstance(rules, list | tuple) or not all(isinstance(r, LabelRule) for r in rules):
-        raise ConfigError(f"rules {spec!r}: {name} must be a tuple of LabelRule")
+    if not isinstance(rules, list | tuple) or not all(isinstance(r, Rule) for r in rules):
+        raise ConfigError(f"rules {spec!r}: {name} must be a tuple of rules")
     return tuple(rules)
 
 

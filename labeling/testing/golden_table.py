@@ -24,6 +24,8 @@ from labeling.model.event import TS
 
 BASE: Final = datetime(2026, 11, 20, tzinfo=UTC)
 NULL: Final = "-"
+#: Characters of a line that fit on a screen.
+MOST_WIDTH: Final = 160
 _TIME: Final = re.compile(r"(?:([+-]\d+)d )?(\d\d):(\d\d):(\d\d)(?:\.(\d{3}))?")
 _WORDS: Final = {"true": True, "false": False}
 _MS: Final = timedelta(milliseconds=1)
@@ -57,6 +59,41 @@ class Table:
     def records(self) -> list[dict[str, str]]:
         """The rows, each as column to cell."""
         return [dict(zip(self.header, row, strict=True)) for row in self.rows]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Tables one below the other: rows of two grains, or columns that do not fit beside others."""
+
+    tables: tuple[Table, ...]
+
+    def __str__(self) -> str:
+        """The tables as they stand in a file, an empty line between them."""
+        return "\n".join(map(str, self.tables))
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """The columns of all tables, each once."""
+        return tuple(dict.fromkeys(c for t in self.tables for c in t.header))
+
+    @property
+    def lines(self) -> int:
+        """How many lines the tables have under their headers."""
+        return sum(len(t.rows) for t in self.tables)
+
+
+def read_sheet(content: str) -> Sheet:
+    r"""The tables in a text; an empty line ends a table, lines that begin with ``#`` are left out.
+
+    Raises:
+        TableError: as ``read_table``.
+
+    >>> [t.header for t in read_sheet("a | b\n1 | 2\n\na | c\n1 | 3").tables]
+    [('a', 'b'), ('a', 'c')]
+    """
+    lines = [line for line in content.splitlines() if not line.startswith("#")]
+    blocks = [block for block in re.split(r"\n\s*\n", "\n".join(lines)) if block.strip()]
+    return Sheet(tuple(read_table(block) for block in blocks or [""]))
 
 
 def read_table(content: str) -> Table:

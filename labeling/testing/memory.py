@@ -17,7 +17,8 @@ from labeling.engine.changes import apply, changes
 from labeling.engine.step import Out, State, restore, start, step
 from labeling.engine.watermark import NEVER, Item, Source, Watermarks
 from labeling.model.event import TS, event_schema
-from labeling.model.rule import LabelRule
+from labeling.model.kinds import Rule
+from labeling.model.table import table_of
 
 _SOURCE = "case"
 _PARTITION = "0"
@@ -42,7 +43,7 @@ class MemoryStore:
     as ``changes`` takes them; ``published`` the changes of the commits that had rows.
     """
 
-    rule: LabelRule
+    rule: Rule
     lateness_ms: int
     watermarks: Watermarks
     stored: pl.DataFrame
@@ -51,7 +52,7 @@ class MemoryStore:
     published: list[pl.DataFrame] = field(default_factory=list)
 
     @staticmethod
-    def empty(rule: LabelRule, *, max_disorder_ms: int, lateness_ms: int) -> MemoryStore:
+    def empty(rule: Rule, *, max_disorder_ms: int, lateness_ms: int) -> MemoryStore:
         """A store before its first commit, fed by one source of one partition."""
         source = Source(_SOURCE, max_disorder_ms, (_PARTITION,))
         watermarks = Watermarks.start((source,), (rule,))
@@ -100,8 +101,9 @@ class MemoryStore:
         rows = taken.out.rows[self.rule.key].drop("fresh")
         # Most steps of a few events publish nothing; the first gives the changes their columns.
         if rows.height or not self.published:
-            made = changes(self.stored, rows)
-            self.stored = apply(self.stored, made)
+            table = table_of(self.rule)
+            made = changes(self.stored, rows, table.keys, whole=table.whole)
+            self.stored = apply(self.stored, made, table.keys)
             self.published.append(made)
         self.archive += [
             frame for frame in (taken.out.accepted, taken.out.too_late) if frame.height
@@ -122,13 +124,13 @@ class MemoryStore:
         )
 
 
-def nothing_stored(rule: LabelRule) -> pl.DataFrame:
+def nothing_stored(rule: Rule) -> pl.DataFrame:
     """The stored rows of a rule before anything was published."""
     schema = {**rule.row_schema, "revision": pl.Int32(), "present": pl.Boolean()}
     return pl.DataFrame(schema=schema)
 
 
-def current(rule: LabelRule, stored: pl.DataFrame) -> pl.DataFrame:
+def current(rule: Rule, stored: pl.DataFrame) -> pl.DataFrame:
     """The rows that are there, without their book-keeping: the rule's ``row_schema``."""
     return stored.filter("present").select(list(rule.row_schema))
 

@@ -1,8 +1,8 @@
-"""``check``: holds rules to laws 1, 3 and 4, on events of their golden cases and random ones.
+"""``check``: holds rules to laws 1, 3, 4 and 6, on events of their golden cases and random ones.
 
 Always holds: the same rules, fixtures, seed and number of examples give the same results; each rule
-gets one result per check, in the order of ``CHECKS``; a failure shows the smallest events found to
-break the law, and which label differs.
+gets one result per check of its kind, in the order of ``CHECKS``; a failure shows the smallest
+events found to break the law, and which label differs.
 
 Not promised: a proof. A rule that passes kept the laws on what was tried.
 
@@ -14,6 +14,7 @@ Not promised: a proof. A rule that passes kept the laws on what was tried.
     changes    old rows and their changes give the new ones; equal rows make no change
     empty      no events give no rows, of the same columns
     types      labels are of their declared types, and no Boolean is null
+    credit     of an attribution: the credits of an action sum to one, its shares to its value
     python     no Python runs inside an expression
     floats     no float is summed
 """
@@ -27,7 +28,10 @@ from typing import Final
 
 import polars as pl
 
+from labeling.model.attribution import AttributionRule
+from labeling.model.credit import Weighted
 from labeling.model.expr import LabelRef
+from labeling.model.kinds import Rule
 from labeling.model.rule import LabelRule
 from labeling.testing.check import drive, laws, wrapped
 from labeling.testing.check.finding import ROW, Broken, Cell
@@ -36,7 +40,7 @@ from labeling.testing.check.shrink import smallest
 from labeling.testing.check.streams import frames
 from labeling.testing.check.subject import Subject, Unrunnable, rows_of
 
-__all__ = ["CHECKS", "EXAMPLES", "Result", "check", "fixture_events"]
+__all__ = ["CHECKS", "EXAMPLES", "Result", "check", "checks_of", "fixture_events"]
 
 #: Random streams per rule unless asked otherwise.
 EXAMPLES: Final = 60
@@ -53,8 +57,9 @@ _ON_EVENTS: Final[Mapping[str, Law]] = {
     "changes": drive.published,
     "empty": laws.empty,
     "types": laws.types,
+    "credit": laws.credit,
 }
-_ON_RULES: Final[Mapping[str, Callable[[LabelRule, int], Broken | None]]] = {
+_ON_RULES: Final[Mapping[str, Callable[[Rule, int], Broken | None]]] = {
     "python": lambda rule, _: wrapped.python(rule),
     "floats": wrapped.floats,
 }
@@ -66,7 +71,7 @@ CHECKS: Final = (*_ON_EVENTS, *_ON_RULES)
 class Result:
     """What one check says of one rule; ``broken`` is None where the law held."""
 
-    rule: LabelRule
+    rule: Rule
     check: str
     broken: Broken | None
 
@@ -88,11 +93,12 @@ class Result:
         """Which labels are wrong, or that whole rows are."""
         if not self.labels:
             return "rows"
-        return f"label{'s' if len(self.labels) > 1 else ''} {', '.join(map(repr, self.labels))}"
+        kind = "label" if isinstance(self.rule, LabelRule) else "column"
+        return f"{kind}{'s' if len(self.labels) > 1 else ''} {', '.join(map(repr, self.labels))}"
 
 
 def check(
-    rules: Sequence[LabelRule],
+    rules: Sequence[Rule],
     *,
     fixtures: Mapping[str, pl.DataFrame] | None = None,
     seed: int = 0,
@@ -125,13 +131,18 @@ def check(
     for rule in rules:
         given = (fixtures or {}).get(rule.key)
         subjects = [Subject(rule, e, seed) for e in _events(rule, given, seed, examples)]
-        for name in CHECKS:
+        for name in checks_of(rule):
             if name in only:
                 yield Result(rule, name, _checked(name, rule, subjects, seed))
 
 
+def checks_of(rule: Rule) -> tuple[str, ...]:
+    """The checks that a rule is held to, in the order of ``CHECKS``."""
+    return tuple(c for c in CHECKS if c != "credit" or isinstance(rule, AttributionRule))
+
+
 def _events(
-    rule: LabelRule, given: pl.DataFrame | None, seed: int, examples: int
+    rule: Rule, given: pl.DataFrame | None, seed: int, examples: int
 ) -> Iterator[pl.DataFrame]:
     """Frames of events; those of golden cases stand in the last, among random ones."""
     found = list(frames(rule, seed=seed, examples=examples))
@@ -140,7 +151,7 @@ def _events(
     return iter(found)
 
 
-def _checked(name: str, rule: LabelRule, subjects: Sequence[Subject], seed: int) -> Broken | None:
+def _checked(name: str, rule: Rule, subjects: Sequence[Subject], seed: int) -> Broken | None:
     """One check of one rule."""
     if name in _ON_RULES:
         return _ON_RULES[name](rule, seed)
@@ -178,15 +189,34 @@ def _like(law: Law, subject: Subject, said: str, events: pl.DataFrame) -> Broken
     return found if same else None
 
 
-def _culprit(rule: LabelRule, events: pl.DataFrame) -> str:
-    """The label without whose definition rows could be computed."""
+def _culprit(rule: Rule, events: pl.DataFrame) -> str:
+    """The label, or the weights, without whose definition rows could be computed."""
+    if isinstance(rule, AttributionRule):
+        return next((c for c in _own_weights(rule) if not _runs(_of_credit(rule, c), events)), ROW)
     for name in rule.labels:
         alone = replace(rule, labels={n: rule.labels[n] for n in _needs(rule, name)}, money=())
-        try:
-            rows_of(alone, events)
-        except Unrunnable:
+        if not _runs(alone, events):
             return name
     return ROW
+
+
+def _runs(rule: Rule, events: pl.DataFrame) -> bool:
+    """Whether its rows can be computed."""
+    try:
+        rows_of(rule, events)
+    except Unrunnable:
+        return False
+    return True
+
+
+def _own_weights(rule: AttributionRule) -> Iterator[str]:
+    """The columns of credit by own weights, if rows can be computed without any."""
+    return (f"credit{m}" for m, model in rule.models.items() if isinstance(model, Weighted))
+
+
+def _of_credit(rule: AttributionRule, column: str) -> AttributionRule:
+    """The rule with one of its models only."""
+    return replace(rule, credit=rule.models[column.removeprefix("credit")])
 
 
 def _needs(rule: LabelRule, name: str) -> tuple[str, ...]:

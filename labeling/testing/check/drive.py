@@ -9,16 +9,16 @@ that.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from random import Random
 from typing import Final
 
 import polars as pl
 
-from labeling.engine.changes import KEYS, apply, changes
+from labeling.engine.changes import apply, changes
 from labeling.model.event import IDENTITY
-from labeling.model.rule import KEY_SCHEMA
+from labeling.model.table import table_of
 from labeling.testing.check.finding import ROW, Broken, Cell
 from labeling.testing.check.subject import Subject, Unrunnable, line, rows_of
 from labeling.testing.memory import MemoryStore, current, nothing_stored
@@ -49,16 +49,17 @@ def _in_bound(subject: Subject, expected: pl.DataFrame) -> Broken | None:
     store = _store(subject, disorder)
     rows = pl.concat(list(_published(subject, store, arrived, rng)))
     said = "not the same in batches (by time, with restarts and repeats) as all at once"
-    return subject.compared(said, expected, _filled(rows.select(expected.columns), expected))
+    filled = _filled(subject.rule.row_keys, rows.select(expected.columns), expected)
+    return subject.compared(said, expected, filled)
 
 
-def _filled(rows: pl.DataFrame, expected: pl.DataFrame) -> pl.DataFrame:
+def _filled(keys: Sequence[str], rows: pl.DataFrame, expected: pl.DataFrame) -> pl.DataFrame:
     """With the rows that ``step`` leaves out: each equals its key's at the point before."""
-    at = [*KEYS, "point_ts"]
+    at = [*keys, "point_ts"]
     told = rows.select(*at, said=pl.struct(pl.all().exclude(at)))
     pairs = pl.concat([expected.select(at), rows.select(at)]).unique().sort(at)
     line = pairs.join(told, on=at, how="left", maintain_order="left")
-    full = line.with_columns(pl.col("said").forward_fill().over(KEYS)).drop_nulls("said")
+    full = line.with_columns(pl.col("said").forward_fill().over(keys)).drop_nulls("said")
     return full.unnest("said").select(rows.columns)
 
 
@@ -111,9 +112,10 @@ def published(subject: Subject) -> Broken | None:
     before = _before(subject, some)
     if isinstance(before, Broken):
         return before
-    stored = apply(nothing_stored(rule), changes(nothing_stored(rule), before))
-    made = changes(stored, rows)
-    now = apply(stored, made)
+    nothing, table = nothing_stored(rule), table_of(rule)
+    stored = apply(nothing, changes(nothing, before, table.keys, whole=table.whole), table.keys)
+    made = changes(stored, rows, table.keys, whole=table.whole)
+    now = apply(stored, made, table.keys)
     wanted = subject.last(subject.rows)
     found = subject.compared(
         "not what older rows and the changes since give", wanted, current(rule, now)
@@ -121,11 +123,10 @@ def published(subject: Subject) -> Broken | None:
     found = found or subject.compared(
         "not what the same changes give when they are applied twice",
         wanted,
-        current(rule, apply(now, made)),
+        current(rule, apply(now, made, table.keys)),
     )
-    keys = list(KEY_SCHEMA)
-    final = rows.sort("point_ts", *keys).unique(keys, keep="last", maintain_order=True)
-    return found or _silent(subject, changes(now, final))
+    final = changes(now, subject.latest(rows), table.keys, whole=table.whole)
+    return found or _silent(subject, final)
 
 
 def _before(subject: Subject, events: pl.DataFrame) -> pl.DataFrame | Broken:
@@ -138,7 +139,7 @@ def _before(subject: Subject, events: pl.DataFrame) -> pl.DataFrame | Broken:
 
 def _silent(subject: Subject, made: pl.DataFrame) -> Broken | None:
     """Rows that did not change make no change."""
-    keys = ["point_ts", *KEY_SCHEMA]
+    keys = ["point_ts", *subject.rule.row_keys]
     cells = tuple(
         Cell(row, _changed(row), "no change", str(row["kind"]))
         for row in made.select(*keys, "kind", "old", "new").iter_rows(named=True)

@@ -15,12 +15,11 @@ from typing import Any, Final
 import polars as pl
 
 from labeling.model.event import IDENTITY
-from labeling.model.rule import KEY_SCHEMA, LabelRule
+from labeling.model.kinds import Rule
 from labeling.testing.golden_table import table, text, texts
 
 #: The column of a difference that is about a row as a whole.
 ROW: Final = "(row)"
-_KEY: Final = ("point_ts", *KEY_SCHEMA)
 _SHOWN: Final = 8
 _FIRST: Final = ("event_ts", "event_id", "event_type", "user_id")
 
@@ -52,10 +51,10 @@ class Broken:
     events: pl.DataFrame
     kept: pl.DataFrame | None = None
 
-    def labels(self, rule: LabelRule) -> tuple[str, ...]:
-        """The labels that differ, in the order of the rule; empty where rows as a whole do."""
+    def labels(self, rule: Rule) -> tuple[str, ...]:
+        """What differs of what the rule says; empty where rows as a whole do."""
         named = {c.column for c in self.cells}
-        return tuple(name for name in rule.label_schema if name in named)
+        return tuple(n for n in rule.value_schema if n in named and n not in rule.carry)
 
     @property
     def users(self) -> set[str]:
@@ -73,7 +72,7 @@ class Broken:
         return "\n".join(parts)
 
 
-def differences(rule: LabelRule, expected: pl.DataFrame, got: pl.DataFrame) -> tuple[Cell, ...]:
+def differences(rule: Rule, expected: pl.DataFrame, got: pl.DataFrame) -> tuple[Cell, ...]:
     """Where two frames of rows differ.
 
     Args:
@@ -84,7 +83,7 @@ def differences(rule: LabelRule, expected: pl.DataFrame, got: pl.DataFrame) -> t
     Returns:
         At most one cell per column of a row, none where both have the same rows bit by bit.
     """
-    keys = [k for k in _KEY if k in expected.columns]
+    keys = [k for k in ("point_ts", *rule.row_keys) if k in expected.columns]
     wanted, found = (_exact(f.select(expected.columns).sort(keys)) for f in (expected, got))
     if wanted.equals(found):
         return ()
@@ -96,7 +95,7 @@ def differences(rule: LabelRule, expected: pl.DataFrame, got: pl.DataFrame) -> t
 
 
 def _row_cells(
-    rule: LabelRule,
+    rule: Rule,
     key: Mapping[str, Any],
     want: Mapping[str, Any] | None,
     have: Mapping[str, Any] | None,
@@ -105,8 +104,7 @@ def _row_cells(
         return [Cell(key, ROW, _there(want), _there(have))]
     if want.get("present") is not have.get("present"):
         return [Cell(key, ROW, _present(want), _present(have))]
-    columns = [*rule.label_schema, *rule.carry]
-    pairs = [(c, text(want[c]), text(have[c])) for c in columns]
+    pairs = [(c, text(want[c]), text(have[c])) for c in rule.value_schema]
     return [Cell(key, *pair) for pair in pairs if pair[1] != pair[2]]
 
 
@@ -151,4 +149,5 @@ def _where(key: Mapping[str, Any]) -> str:
     if not key:
         return "-"
     at = f" at {text(key['point_ts'])}" if "point_ts" in key else ""
-    return f"{key['user_id']} {text(key['anchor_ts'])} {key['anchor_id']}{at}"
+    touch = f" <- {key['touch_id']}" if key.get("touch_id") else ""
+    return f"{key['user_id']} {text(key['anchor_ts'])} {key['anchor_id']}{touch}{at}"

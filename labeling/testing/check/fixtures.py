@@ -14,11 +14,11 @@ from pathlib import Path
 import polars as pl
 
 from labeling.model.event import IDENTITY
-from labeling.model.rule import LabelRule
+from labeling.model.kinds import Rule
 from labeling.testing.golden_case import load, places
 
 
-def fixture_events(root: Path, rules: Sequence[LabelRule]) -> dict[str, pl.DataFrame]:
+def fixture_events(root: Path, rules: Sequence[Rule]) -> dict[str, pl.DataFrame]:
     """Events by rule key, of the rules that have cases.
 
     Args:

@@ -16,9 +16,13 @@ import polars as pl
 
 from labeling.engine.step import start, step
 from labeling.engine.watermark import Source, Watermarks
+from labeling.model.credit import WHOLE
 from labeling.model.event import IDENTITY, TS
+from labeling.model.rule import LabelRule
+from labeling.model.table import ROW_KEY
 from labeling.testing.check.finding import ROW, Broken, Cell
 from labeling.testing.check.subject import Subject, of_anchors, rows_of
+from labeling.testing.golden_table import text
 
 _TWICE: Final = 2
 _PICKED: Final = 4
@@ -64,9 +68,12 @@ def _groups(subject: Subject, group: list[str]) -> list[pl.DataFrame]:
 
 def reach(subject: Subject) -> Broken | None:
     """What lies out of an anchor's reach has no influence on its row (law 3)."""
-    repeat = pl.duration(milliseconds=subject.rule.repeat_ms)
+    rule = subject.rule
+    back, ahead = (pl.duration(milliseconds=n) for n in (rule.looks_back_ms, rule.looks_ahead_ms))
+    # The window of a label may end before the longest that it can be.
+    end = pl.col("point_ts") if isinstance(rule, LabelRule) else pl.col("event_ts") + ahead
     windows = subject.points.filter("final").select(
-        *IDENTITY, low=pl.col("event_ts") - repeat, high="point_ts"
+        *IDENTITY, low=pl.col("event_ts") - back, high=end
     )
     said = "not the same without the events out of reach"
     found = None
@@ -142,10 +149,62 @@ def types(subject: Subject) -> Broken | None:
     cells = list(schema_cells(wanted, dict(rows.schema)))
     if cells:
         return Broken("not of the type that the rule declares", tuple(cells), subject.events)
-    conditions = [n for n, t in rule.label_schema.items() if t == pl.Boolean()]
+    labels = rule.label_schema if isinstance(rule, LabelRule) else {}
+    conditions = [n for n, t in labels.items() if t == pl.Boolean()]
     for name in conditions:
         missing = rows.filter("present", pl.col(name).is_null())
         keys = missing.select("point_ts", *subject.rule.row_schema).iter_rows(named=True)
         cells += [Cell(row, name, "true or false", "-") for row in keys]
     said = "null, which no Boolean label is: say what it is without events, as in .fill_null(False)"
     return Broken(said, tuple(cells), subject.events) if cells else None
+
+
+def credit(subject: Subject) -> Broken | None:
+    """The credit of an attributed action sums to one, its shares to its value (law 6)."""
+    rule, rows = subject.rule, subject.rows.filter("present")
+    if isinstance(rule, LabelRule):
+        return None
+    at = ["point_ts", *ROW_KEY]
+    own = rows.filter(pl.col("touch_id") == "")
+    credits_ = [f"credit{m}" for m in rule.models]
+    shares = [f"value{m}" for m in rule.models] if rule.value else []
+    touches = rows.filter(pl.col("touch_id") != "").group_by(at).agg(
+        pl.len().cast(pl.Int64).alias("rows"),
+        pl.col("direct").sum().cast(pl.Int64).alias("direct"),
+        pl.col("rank").max(),
+        pl.col(credits_).sum(),
+        pl.col(credits_).min().name.prefix("least "),
+        *(pl.when(pl.col(s).null_count() == 0).then(pl.col(s).sum()).alias(s) for s in shares),
+    )  # fmt: skip
+    both = own.select(*at, "verdict", "touches", *(["value"] if shares else [])).join(
+        touches.rename({s: f"sum {s}" for s in shares}), on=at, how="left"
+    )
+    shared = pl.col("verdict") == "attributed"
+    wanted = {
+        "rows": pl.when(shared).then("touches"),
+        "rank": pl.when(shared).then("touches"),
+        "direct": pl.when(shared).then(1),
+        **{c: pl.when(shared).then(WHOLE) for c in credits_},
+        **{f"sum {s}": pl.when(shared).then("value") for s in shares},
+    }
+    cells = [
+        cell
+        for name, want in wanted.items()
+        for cell in _unequal(both, at, name.removeprefix("sum "), want, pl.col(name))
+    ]
+    none = pl.lit(0, pl.Int64)
+    for c in credits_:
+        least = pl.min_horizontal(none, pl.col(f"least {c}"))
+        cells += _unequal(both, at, c, none, least)
+    return Broken("not the whole of it", tuple(cells), subject.events) if cells else None
+
+
+def _unequal(
+    rows: pl.DataFrame, at: list[str], name: str, want: pl.Expr, have: pl.Expr
+) -> list[Cell]:
+    """A cell for each row where one is not the other."""
+    told = rows.select(*at, want=want, have=have).filter(pl.col("want").ne_missing(pl.col("have")))
+    return [
+        Cell({k: row[k] for k in at}, name, text(row["want"]), text(row["have"]))
+        for row in told.iter_rows(named=True)
+    ]

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from labeling.model.kinds import Rule
 from labeling.model.rule import LabelRule
 from labeling.testing.check.domain import Domain, domain
 
@@ -28,7 +29,7 @@ _OTHER: Final = "an_event_of_no_rule"
 _MS: Final = timedelta(milliseconds=1)
 
 
-def frames(rule: LabelRule, *, seed: int, examples: int) -> Iterator[pl.DataFrame]:
+def frames(rule: Rule, *, seed: int, examples: int) -> Iterator[pl.DataFrame]:
     """Random events: single streams, and ``TOGETHER`` of them side by side.
 
     What looks past its own group shows where others are near, what looks past its own time where
@@ -54,11 +55,11 @@ def frames(rule: LabelRule, *, seed: int, examples: int) -> Iterator[pl.DataFram
         yield pl.concat(streams)
 
 
-def _stream(rule: LabelRule, drawn: Domain, rng: Random, prefix: str) -> list[dict[str, Any]]:
+def _stream(rule: Rule, drawn: Domain, rng: Random, prefix: str) -> list[dict[str, Any]]:
     """The events of one stream; their users' names begin with ``prefix``."""
     made: list[dict[str, Any]] = []
     times: list[datetime] = []
-    types = _types(rule, drawn, rng)
+    types = _types(drawn, rng)
     for n in range(rng.choice(_SIZES)):
         times.append(_time(drawn, rng, times))
         event = {c: rng.choice(pool) for c, pool in drawn.pools.items()}
@@ -70,7 +71,7 @@ def _stream(rule: LabelRule, drawn: Domain, rng: Random, prefix: str) -> list[di
             "user_id": prefix + rng.choice(_USERS),
         }
         made.append(event)
-    if rule.reference is not None:
+    if isinstance(rule, LabelRule) and rule.reference is not None:
         _refer(rule, rule.reference, made, rng)
     return made
 
@@ -90,15 +91,14 @@ def _time(drawn: Domain, rng: Random, times: list[datetime]) -> datetime:
     return rng.choice(times) + rng.randint(0, drawn.longest_ms) * _MS
 
 
-def _types(rule: LabelRule, drawn: Domain, rng: Random) -> tuple[str, ...]:
-    """What happens in one stream: all that the rule reads, or what a few measures read.
+def _types(drawn: Domain, rng: Random) -> tuple[str, ...]:
+    """What happens in one stream: all that the rule reads, or what a few of its parts read.
 
     With all types in a few events most labels would stay what they are without any.
     """
-    if not rule.measures or rng.random() < 0.2:  # noqa: PLR2004 - one in five has everything
+    if not drawn.parts or rng.random() < 0.2:  # noqa: PLR2004 - one in five has everything
         return drawn.types
-    few = rng.choices(rule.measures, k=rng.randint(1, 3))
-    return tuple(t for measure in few for e in measure.events() for t in e.types)
+    return tuple(t for part in rng.choices(drawn.parts, k=rng.randint(1, 3)) for t in part)
 
 
 def _type(drawn: Domain, types: tuple[str, ...], rng: Random) -> str:

@@ -19,7 +19,8 @@ from labeling.engine.evaluate import evaluate
 from labeling.engine.keys import text_key
 from labeling.engine.points import points
 from labeling.model.event import IDENTITY
-from labeling.model.rule import KEY_SCHEMA, LabelRule
+from labeling.model.kinds import Rule
+from labeling.model.table import ROW_KEY
 from labeling.testing.check.finding import ROW, Broken, Cell, differences
 
 Keep = Callable[[pl.DataFrame], pl.DataFrame]
@@ -30,7 +31,7 @@ class Unrunnable(Exception):  # noqa: N818 - the rule's fault, told as a finding
     """An expression of the rule failed on events that satisfy the contract."""
 
 
-def rows_of(rule: LabelRule, events: pl.DataFrame) -> pl.DataFrame:
+def rows_of(rule: Rule, events: pl.DataFrame) -> pl.DataFrame:
     """All rows at all points.
 
     Raises:
@@ -52,7 +53,7 @@ def line(error: BaseException) -> str:
 class Subject:
     """A rule, events of different identities (``event_schema``, any order), a seed."""
 
-    rule: LabelRule
+    rule: Rule
     events: pl.DataFrame
     seed: int
 
@@ -93,13 +94,16 @@ class Subject:
         return Broken(said, cells, self.events, kept) if cells else None
 
     def last(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """The rows that are there in the end: the last of each key, the rule's ``row_schema``."""
-        keys = list(KEY_SCHEMA)
-        final = rows.sort("point_ts", *keys).unique(keys, keep="last", maintain_order=True)
-        return final.filter("present").select(list(self.rule.row_schema))
+        """The rows that are there in the end, at each anchor's last point: the ``row_schema``."""
+        return self.latest(rows).filter("present").select(list(self.rule.row_schema))
+
+    def latest(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows at each anchor's last point."""
+        latest = pl.col("point_ts") == pl.col("point_ts").max().over(ROW_KEY)
+        return rows.sort("point_ts", *self.rule.row_keys).filter(latest)
 
 
 def of_anchors(events: pl.DataFrame) -> Keep:
     """Keep the rows whose anchors are among the events."""
     anchors = events.select("user_id", **{k: pl.col(v) for k, v in _EVENT.items()})
-    return lambda rows: rows.join(anchors, on=list(KEY_SCHEMA), how="semi", maintain_order="left")
+    return lambda rows: rows.join(anchors, on=list(ROW_KEY), how="semi", maintain_order="left")

@@ -20,11 +20,14 @@ from typing import Any, Final
 
 import polars as pl
 
+from labeling.model.attribution import AttributionRule
+from labeling.model.attribution_checks import WEIGHED
+from labeling.model.credit import Weighted
 from labeling.model.expr import Node, Wrapped
-from labeling.model.rule import LabelRule
+from labeling.model.kinds import Rule
 from labeling.model.vocabulary import Aggregate, Measure
 from labeling.testing.check.domain import domain
-from labeling.testing.check.finding import Broken, Cell
+from labeling.testing.check.finding import ROW, Broken, Cell
 from labeling.testing.check.shrink import smallest
 from labeling.testing.golden_table import text
 
@@ -85,8 +88,11 @@ class Used:
     measure: Aggregate | None
 
 
-def wrapped(rule: LabelRule) -> Iterator[Used]:
+def wrapped(rule: Rule) -> Iterator[Used]:
     """Every wrapped expression of a rule, the anchor's first."""
+    if isinstance(rule, AttributionRule):
+        yield from _of_actions(rule)
+        return
     yield from (Used(None, e, None) for e in _conditions(rule.anchor.where))
     for name, root in rule.labels.items():
         for n in root.walk():
@@ -97,19 +103,28 @@ def wrapped(rule: LabelRule) -> Iterator[Used]:
                     yield from (Used(name, e, None) for e in _conditions(selector.where))
 
 
+def _of_actions(rule: AttributionRule) -> Iterator[Used]:
+    """Conditions of what an attribution reads, and weights of its own."""
+    for selector in rule.selectors:
+        yield from (Used(None, e, None) for e in _conditions(selector.where))
+    for suffix, model in rule.models.items():
+        if isinstance(model, Weighted):
+            yield Used(f"credit{suffix}", model.expr, None)
+
+
 def _conditions(where: Node | None) -> Iterator[pl.Expr]:
     if where is not None:
         yield from (n.expr for n in where.walk() if isinstance(n, Wrapped))
 
 
-def python(rule: LabelRule) -> Broken | None:
+def python(rule: Rule) -> Broken | None:
     """Python inside an expression: it runs per row or per column, and has no stable text."""
     cells = []
     for used in wrapped(rule):
         found = _PYTHON.search(_QUOTED.sub('""', str(used.expr)))
         if found or _holds_python(used.expr):
             what = f".{found[1]}()" if found else "a Python function"
-            cells.append(Cell({}, used.label or "anchor", "Polars only", f"{what}: {used.expr}"))
+            cells.append(Cell({}, used.label or ROW, "Polars only", f"{what}: {used.expr}"))
     said = (
         "Python runs inside the expression: it is slow, and its text says nothing of what it does"
     )
@@ -124,13 +139,13 @@ def _holds_python(expr: pl.Expr) -> bool:
         return str(error).startswith("python")
 
 
-def floats(rule: LabelRule, seed: int) -> Broken | None:
+def floats(rule: Rule, seed: int) -> Broken | None:
     """A sum of floats, by what the expressions say, else by what they do."""
-    schema = {**rule.event_schema, "delay_ms": pl.Int64()}
+    schema = {**rule.event_schema, **dict.fromkeys(WEIGHED, pl.Int64())}
     cells = []
     for used in wrapped(rule):
         adds = dict.fromkeys(_float_sums(used.expr, schema))
-        cells += [Cell({}, used.label or "anchor", "no sum of floats", a) for a in adds]
+        cells += [Cell({}, used.label or ROW, "no sum of floats", a) for a in adds]
     said = (
         "floats are summed, whose last bits depend on the order of adding; "
         "sum integers, such as micro-units"
@@ -145,7 +160,7 @@ def floats(rule: LabelRule, seed: int) -> Broken | None:
     return None
 
 
-def _none(rule: LabelRule) -> pl.DataFrame:
+def _none(rule: Rule) -> pl.DataFrame:
     return pl.DataFrame(schema=dict(rule.event_schema))
 
 
@@ -175,7 +190,7 @@ def _inner(dtype: pl.DataType) -> pl.DataType:
     return dtype if inner is None else _inner(inner)
 
 
-def _two_orders(rule: LabelRule, label: str, measure: Aggregate, seed: int) -> Broken | None:
+def _two_orders(rule: Rule, label: str, measure: Aggregate, seed: int) -> Broken | None:
     """The same events in two orders with results that differ by rounding only."""
     pools = {**domain(rule).pools, "delay_ms": (0, 1, 7, 1000, 60_001)}
     schema = {**rule.event_schema, "delay_ms": pl.Int64()}
