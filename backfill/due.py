@@ -60,7 +60,7 @@ def triggers(rule: Rule, from_ms: int, to_ms: int) -> list[Trigger]:
 def _of_labels(rule: Rule, from_ms: int, to_ms: int) -> Iterator[Trigger]:
     if not isinstance(rule, LabelRule):
         raise TypeError(f"{rule.key} has no labels")
-    types = frozenset(types_read([rule.anchor]))
+    types = frozenset(rule.anchor_event.types)
     delays = [*rule.early_ms, *([rule.bound.ms] if isinstance(rule.bound, Duration) else [])]
     for point, delay in enumerate(delays):
         low, high = from_ms - delay, to_ms - delay
@@ -89,7 +89,7 @@ def _hours_ending(rule: LabelRule, from_ms: int, to_ms: int) -> Iterator[tuple[i
 def _of_action(rule: Rule, from_ms: int, to_ms: int) -> Iterator[Trigger]:
     if not isinstance(rule, AttributionRule):
         raise TypeError(f"{rule.key} has no actions")
-    types = frozenset(types_read([rule.action]))
+    types = frozenset(rule.action.types)
     yield Trigger(types, from_ms, to_ms, from_ms, to_ms)
     undone = [e for e in (rule.undone_by, rule.refunded_by) if e is not None]
     if undone:

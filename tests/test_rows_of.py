@@ -107,9 +107,9 @@ def test_what_cannot_be_read_is_refused() -> None:
         _reader(happened(rows_of(READS, where=label("ends"))))
     with pytest.raises(RuleError, match="unknown column 'nothing'"):
         _reader(sum_of(rows_of(READS), "nothing"))
-    with pytest.raises(RuleError, match="an anchor is an event"):
+    with pytest.raises(RuleError, match="an action has several rows"):
         LabelRule(
-            name="r", anchor=rows_of(READS), match=("user_id",), window="1m",
+            name="r", anchor=rows_of(FOLLOWS), match=("user_id",), window="1m",
             labels={"n": count("x")},
         )  # fmt: skip
     with pytest.raises(RuleError, match="rows of an attribution are no touches"):

@@ -9,12 +9,14 @@ Not promised: any order of pairs.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import polars as pl
 
 from labeling.engine.compile import selects
 from labeling.engine.keys import with_hashes
 from labeling.engine.nearest import covering, lane_sorted, nearest
+from labeling.model.rows_of import RowsOf
 from labeling.model.rule import LabelRule
 
 
@@ -27,18 +29,27 @@ def candidates(rule: LabelRule, events: pl.DataFrame) -> pl.DataFrame:
         (Boolean: not a repeat, hence an anchor).
     """
     columns = list(dict.fromkeys(("row", "event_ts", "event_id", *lane_columns(rule))))
-    found = events.select(columns).filter(events.select(selects(rule.anchor)).to_series())
+    found = events.select(columns).filter(events.select(selects(rule.anchor_event)).to_series())
     named = ("event_id",) if rule.reference else ()
     found = with_hashes(found, (*lane_columns(rule), *named))
     found = found.with_columns(end_ts=rule.bound.end(pl.col("event_ts")))
+    found = found.with_columns(kept=_has_row(rule, events, found))
     if rule.repeat_within is None:
-        return found.with_columns(kept=pl.lit(value=True))
+        return found
     slim = found.select("row", "event_ts", "event_id", *rule.match)
     run = lane_sorted(slim, rule.match, ("event_ts", "event_id"))
     gap = pl.col("event_ts") - pl.col("event_ts").shift(1)
     near = gap <= pl.duration(milliseconds=rule.repeat_ms)
     repeats = run.filter((pl.col("key") == pl.col("key").shift(1)) & near)
-    return found.with_columns(kept=~pl.col("row").is_in(repeats["row"].implode()))
+    return found.with_columns(pl.col("kept") & ~pl.col("row").is_in(repeats["row"].implode()))
+
+
+def _has_row(rule: LabelRule, events: pl.DataFrame, found: pl.DataFrame) -> pl.Expr:
+    """Whether a candidate is a row of the rule whose rows are anchors, where there is one."""
+    if not isinstance(rule.anchor, RowsOf):
+        return pl.lit(value=True)
+    behind = candidates(cast("LabelRule", rule.anchor.source), events).filter("kept")["row"]
+    return pl.lit(found["row"].is_in(behind.implode()))
 
 
 def lane_columns(rule: LabelRule) -> tuple[str, ...]:

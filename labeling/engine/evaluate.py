@@ -12,6 +12,7 @@ within the rule's reach, each identity once.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import polars as pl
 
@@ -23,13 +24,14 @@ from labeling.engine.dense import positions
 from labeling.engine.dwell import dwell, reported, view_events
 from labeling.engine.keys import match_key, with_hashes
 from labeling.engine.measures import NOTHING, measured, taken_by
-from labeling.engine.rows import BOOK, as_of, assignable, plain, with_rows
+from labeling.engine.rows import BOOK, as_of, assignable, plain, said_at, true_of, with_rows
 from labeling.model.attribution import AttributionRule
 from labeling.model.event import TS
 from labeling.model.expr import AnchorColumn
 from labeling.model.kinds import Rule
 from labeling.model.label_types import infer, label_order
-from labeling.model.rule import KEY_SCHEMA, LabelRule, columns_of
+from labeling.model.rows_of import RowsOf
+from labeling.model.rule import KEY_SCHEMA, LabelRule, columns_of, conditioned
 from labeling.model.vocabulary import Aggregate, Dwell, Measure, ReportedDwell
 
 _ORDER = ("point_ts", "anchor_ts", "anchor_id", "user_id")
@@ -88,6 +90,7 @@ def labels_at(rule: LabelRule, events: pl.DataFrame, asked: pl.DataFrame) -> pl.
     at = positions(found["row"], events.height).gather(pairs["row"])
     anchors = found.select(anchor_ts="event_ts", present="kept")
     pairs = pl.concat([pairs, anchors[at]], how="horizontal").with_row_index("ask")
+    pairs = pairs.with_columns(pl.col("present") & _so_then(rule, numbered, pairs))
     present = pairs.filter("present")
     values = [
         frame
@@ -122,8 +125,8 @@ def label_columns(rule: LabelRule) -> tuple[str, ...]:
     if rule.reference:
         read.add(rule.reference)
     read.update(*(source.event_columns for source in rule.sources))
-    where = () if rule.anchor.where is None else (rule.anchor.where,)
-    return tuple(sorted(read.union(*map(columns_of, (*rule.labels.values(), *where)))))
+    read.update(conditioned(rule.anchor))
+    return tuple(sorted(read.union(*map(columns_of, rule.labels.values()))))
 
 
 def anchor_columns(rule: LabelRule) -> tuple[str, ...]:
@@ -190,6 +193,16 @@ def _lane_values(
             took = dwell(measure, starts, view_events(measure, lane, wanted))
             frames.append(took.rename({"dwell_ms": f"m{i}"}))
     return frames
+
+
+def _so_then(rule: LabelRule, numbered: pl.DataFrame, pairs: pl.DataFrame) -> pl.Expr:
+    """Whether anchors that are rows are there at each point (R6)."""
+    rows = rule.anchor
+    if not isinstance(rows, RowsOf) or rows.where is None:
+        return pl.lit(value=True)
+    source = cast("LabelRule", rows.source)
+    said = said_at(source, numbered, pairs["row"], pairs["point_ts"], labels_at)
+    return pl.lit(true_of(rows, numbered[pairs["row"]].hstack(said)))
 
 
 def _every_row(rule: AttributionRule, events: pl.DataFrame) -> pl.DataFrame:

@@ -154,7 +154,7 @@ def _own_points(rule: Rule, ts: pl.Expr) -> list[pl.Expr]:
 
 def _row_event(rule: Rule) -> Event:
     """What selects the events that may have rows."""
-    return rule.action if isinstance(rule, AttributionRule) else rule.anchor
+    return rule.action if isinstance(rule, AttributionRule) else rule.anchor_event
 
 
 def _taking_back(rule: Rule) -> list[Event]:

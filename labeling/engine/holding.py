@@ -67,7 +67,9 @@ def by_lane(rule: Rule) -> TypeGuard[LabelRule]:
 
 def row_types(rule: Rule) -> frozenset[str]:
     """The types of the events that may have rows: anchors, actions."""
-    return frozenset((rule.action if isinstance(rule, AttributionRule) else rule.anchor).types)
+    return frozenset(
+        (rule.action if isinstance(rule, AttributionRule) else rule.anchor_event).types
+    )
 
 
 def holdings(rules: Sequence[Rule]) -> tuple[Holding, ...]:

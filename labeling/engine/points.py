@@ -41,7 +41,7 @@ def points(rule: Rule, events: pl.DataFrame) -> pl.DataFrame:
     """
     if isinstance(rule, AttributionRule):
         return action_points(rule, events)
-    anchors = events.select(selects(rule.anchor).arg_true().cast(pl.UInt32)).to_series()
+    anchors = events.select(selects(rule.anchor_event).arg_true().cast(pl.UInt32)).to_series()
     ids = events.select("user_id", "event_ts", "event_id")[anchors]
     found = ids.select(anchors.alias("row"), pl.all())
     times = point_times(rule, pl.col("event_ts"))

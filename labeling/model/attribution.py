@@ -21,8 +21,8 @@ from labeling.model import attribution_checks
 from labeling.model.credit import Credit, Weighted, last_touch
 from labeling.model.event import TS, event_schema
 from labeling.model.expr import canonical
-from labeling.model.rows_of import RowsOf, columns_read, sources, types_read
-from labeling.model.rule import CARRY, columns_of
+from labeling.model.rows_of import sources, types_read
+from labeling.model.rule import CARRY, conditioned
 from labeling.model.selector import Event, event
 from labeling.model.session import DAY_MS, SESSION, Session
 from labeling.model.window import duration_ms
@@ -236,7 +236,7 @@ class AttributionRule:
         read = {"user_id", "event_ts", "event_id", "event_type", self.path}
         read.update(self.carry, self.touch_carry, self.repeat_columns)
         read.update(*(self.lane(e) for e in self.selectors))
-        read.update(*(_conditioned(e) for e in self.selectors))
+        read.update(*(conditioned(e) for e in self.selectors))
         read.update(*(s.event_columns for s in self.sources))
         read.update(c for c in (self.priority, self.value) if c is not None)
         if self.trail:
@@ -302,11 +302,3 @@ class AttributionRule:
     def __repr__(self) -> str:
         """Name, version and digest."""
         return f"AttributionRule({self.key} {self.digest})"
-
-
-def _conditioned(selector: Event) -> frozenset[str]:
-    """The event columns that a selector's condition reads."""
-    if selector.where is None:
-        return frozenset()
-    read = columns_read if isinstance(selector, RowsOf) else columns_of
-    return read(selector.where)

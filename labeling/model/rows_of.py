@@ -35,6 +35,8 @@ class RowsOf(Event):
         match: tuple[str, ...] | None = None,
         within: str | None = None,
     ) -> None:
+        if not hasattr(source, "row_schema"):
+            raise TypeError(f"rows_of({source!r}): give the rule itself, not its name")
         super().__init__(f"rows of {source.key}", where=where, match=match, within=within)
         object.__setattr__(self, "source", source)
 
@@ -60,10 +62,13 @@ def rows_of(
     ``label(name)`` in ``where``, and as columns by measures, as they are at the reader's point.
 
     Args:
-        source: the rule, not its name: its definition is part of the reader's.
+        source: the rule itself, not its name: its definition is part of the reader's.
         where: a condition over the row; one for which it is not true at the point is not there.
         match: as of ``Event``.
         within: as of ``Event``.
+
+    Raises:
+        TypeError: ``source`` is no rule.
 
     >>> from labeling import Event, LabelRule, happened, label
     >>> shown = LabelRule(name="shown", anchor=Event("show"), match=("user_id", "item_id"),

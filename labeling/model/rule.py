@@ -56,7 +56,8 @@ class LabelRule:
     Args:
         name: lower-case identifier; the store's table is named by it and the version.
         version: from 1; another definition needs another version.
-        anchor: the events that rows are about, such as ``Event("impression")``.
+        anchor: the events that rows are about, such as ``Event("impression")``, or rows of another
+            label rule.
         match: columns whose equality relates an event to an anchor, ``user_id`` among them.
         window: how far forward the labels look, inclusive: a duration or ``end_of_day(...)``.
         labels: name to expression.
@@ -158,8 +159,14 @@ class LabelRule:
 
     @cached_property
     def sources(self) -> tuple[Rule, ...]:
-        """The rules whose rows the labels read."""
-        return sources(self.selectors)
+        """The rules whose rows are anchors, or read by labels."""
+        return sources((self.anchor, *self.selectors))
+
+    @property
+    def anchor_event(self) -> Event:
+        """What selects the events that anchors are, also where an anchor is a row of a rule."""
+        behind = self.anchor.source if isinstance(self.anchor, RowsOf) else None
+        return behind.anchor_event if isinstance(behind, LabelRule) else self.anchor
 
     @cached_property
     def lanes(self) -> tuple[tuple[str, ...], ...]:
@@ -179,7 +186,7 @@ class LabelRule:
     @cached_property
     def event_types(self) -> frozenset[str]:
         """The event types that the rule reads, its anchors' among them."""
-        return frozenset((*self.anchor.types, *types_read(self.selectors)))
+        return frozenset(types_read((self.anchor, *self.selectors)))
 
     @cached_property
     def event_columns(self) -> frozenset[str]:
@@ -188,11 +195,8 @@ class LabelRule:
         read.update(*self.lanes)
         if self.reference:
             read.add(self.reference)
-        roots = [
-            *self.labels.values(),
-            *((self.anchor.where,) if self.anchor.where is not None else ()),
-        ]
-        read.update(*map(columns_of, roots), *(s.event_columns for s in self.sources))
+        read.update(*map(columns_of, self.labels.values()), conditioned(self.anchor))
+        read.update(*(s.event_columns for s in self.sources))
         return frozenset(read)
 
     @cached_property
@@ -251,9 +255,12 @@ def _named(n: Node) -> tuple[str, ...]:
     if isinstance(n, Aggregate):
         own = tuple(c for c in n.expr.meta.root_names() if c != "delay_ms")
     if isinstance(n, Measure):
-        for e in n.events():
-            if e.where is not None:
-                own += tuple(
-                    columns_read(e.where) if isinstance(e, RowsOf) else columns_of(e.where)
-                )
+        own += tuple(name for e in n.events() for name in conditioned(e))
     return own
+
+
+def conditioned(selector: Event) -> frozenset[str]:
+    """The event columns that a selector's condition reads."""
+    if selector.where is None:
+        return frozenset()
+    return (columns_read if isinstance(selector, RowsOf) else columns_of)(selector.where)

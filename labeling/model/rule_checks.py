@@ -73,8 +73,8 @@ def _check_assignment(rule: LabelRule, schema: Mapping[str, pl.DataType]) -> Non
             fail(rule, f"reference {rule.reference!r} is not a string column")
     if rule.assign not in ("latest", "every"):
         fail(rule, f"assign={rule.assign!r}: use 'latest' or 'every'")
-    if isinstance(rule.anchor, RowsOf):
-        fail(rule, "anchor: an anchor is an event; rows of another rule stand among the labels")
+    if isinstance(rule.anchor, RowsOf) and "touch_ts" in rule.anchor.source.row_keys:
+        fail(rule, "anchor: an action has several rows; take the action's event, and read its rows")
     if rule.anchor.match is not None or rule.anchor.within_ms is not None:
         fail(rule, "anchor takes no match or within of its own: the rule's apply")
 

@@ -15,6 +15,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from labeling.model.expr import Column, LabelRef, Lit, Node, Op, Wrapped
+from labeling.model.rows_of import RowsOf
 from labeling.model.rule import LabelRule
 from labeling.model.selector import Event
 from labeling.model.window import Duration
@@ -144,11 +145,17 @@ class AsOf:
         self.rule = rule
         self.twins: Twins = twins or {}
         self.events = sorted((e for e in events if e["event_ts"] <= point), key=standing)
-        self.candidates = [e for e in self.events if selects(rule.anchor, e, self.twins)]
+        self.candidates = [e for e in self.events if selects(rule.anchor_event, e, self.twins)]
         self.anchors = [c for c in self.candidates if not self.is_repeat(c)]
+        #: Of anchors that are rows what they say, by identity.
+        self.said: dict[Identity, Fact] = {}
         if rule.sources:
             from tests.model import chained  # noqa: PLC0415 - rules read rules: a circle by nature
 
+            if isinstance(rule.anchor, RowsOf):
+                told = chained.rows_as_of(rule.anchor.source, self.events, point, self.twins)
+                self.said = {identity(r): r for r in told}
+                self.anchors = [a for a in self.anchors if identity(a) in self.said]
             rows = [chained.rows_as_of(s, self.events, point, self.twins) for s in rule.sources]
             self.events = sorted([*self.events, *(r for each in rows for r in each)], key=standing)
         self._taken: dict[tuple[str, ...], dict[Identity, list[Fact]]] = {}
@@ -164,13 +171,22 @@ class AsOf:
             for other in self.candidates
         )
 
+    def is_there(self, c: Fact) -> bool:
+        """Whether a candidate has a row at the point: R6 where it is a row itself."""
+        if all(identity(a) != identity(c) for a in self.anchors):
+            return False
+        condition = self.rule.anchor.where
+        if not isinstance(self.rule.anchor, RowsOf) or condition is None:
+            return True
+        return where(condition, self.said[identity(c)], self.twins) is True
+
     def behind(self, e: Fact, lane: Sequence[str]) -> list[Fact]:
         """Anchors with equal lane columns at or before the event, itself never among them."""
         found = []
         for a in self.anchors:
             if not alike(a, e, lane):
                 continue
-            if selects(self.rule.anchor, e, self.twins):
+            if selects(self.rule.anchor_event, e, self.twins):
                 before = standing(a) < standing(e)
             else:
                 before = a["event_ts"] <= e["event_ts"]

@@ -96,4 +96,16 @@ CHAINS = (
         repeat_within="4ms",
         value="value",
     ),
+    LabelRule(
+        name="after_a_long_read",
+        anchor=rows_of(READS, where=label("long") | label("liked")),
+        match=AUTHOR,
+        window="20ms",
+        early=("4ms", "8ms"),
+        labels={
+            "followed": happened("follow"),
+            "more_reads": count(rows_of(READS)),
+            "credit": sum_of(rows_of(FOLLOWS), "credit"),
+        },
+    ),
 )

@@ -21,7 +21,7 @@ def points_of(rule: Rule, events: list[Fact], twins: Twins) -> list[tuple[Fact, 
     if isinstance(rule, AttributionRule):
         known = ActionsAsOf(rule, events, FOREVER, twins)
         return [(c, known.points(c)) for c in known.candidates]
-    candidates = [e for e in sorted(events, key=standing) if selects(rule.anchor, e, twins)]
+    candidates = [e for e in sorted(events, key=standing) if selects(rule.anchor_event, e, twins)]
     return [(c, points(rule, c["event_ts"])) for c in candidates]
 
 

@@ -69,7 +69,7 @@ def rows(
     facts = list(events)
     wanted: dict[int, list[Fact]] = {}
     for e in facts:
-        if selects(rule.anchor, e, twins or {}):
+        if selects(rule.anchor_event, e, twins or {}):
             for p in points(rule, e["event_ts"]):
                 if asked is None or asked(e, p):
                     wanted.setdefault(p, []).append(e)
@@ -91,7 +91,7 @@ def final_rows(rule: LabelRule, events: Iterable[Fact], twins: Twins | None = No
 def row(as_of: AsOf, c: Fact, point: int) -> Row:
     """The row of one candidate as of a point."""
     rule = as_of.rule
-    present = any(identity(a) == identity(c) for a in as_of.anchors)
+    present = as_of.is_there(c)
     key = {"user_id": c["user_id"], "anchor_ts": c["event_ts"], "anchor_id": c["event_id"]}
     carried = {name: c[name] if present else None for name in rule.carry}
     labels = {n: value(as_of, c, root) if present else None for n, root in rule.labels.items()}

@@ -92,7 +92,7 @@ def _chain(rule: Rule) -> Iterator[Rule]:
 
 def _about(rule: Rule) -> Event:
     """What rows are about."""
-    return rule.action if isinstance(rule, AttributionRule) else rule.anchor
+    return rule.action if isinstance(rule, AttributionRule) else rule.anchor_event
 
 
 def _lanes(rule: Rule) -> Iterable[tuple[str, ...]]:

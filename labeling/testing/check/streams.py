@@ -112,7 +112,7 @@ def _type(drawn: Domain, types: tuple[str, ...], rng: Random) -> str:
 def _refer(rule: LabelRule, column: str, made: list[dict[str, Any]], rng: Random) -> None:
     """References to events of the stream, to names that they carry, and to nothing."""
     ids = [e["event_id"] for e in made]
-    anchors = [e["event_id"] for e in made if e["event_type"] in rule.anchor.types] or ids
+    anchors = [e["event_id"] for e in made if e["event_type"] in rule.anchor_event.types] or ids
     for event in made:
         name = rng.choice((*[rng.choice(anchors)] * 3, rng.choice(ids), "r1", "r1", "zz"))
         event[column] = name if rng.random() < 0.3 else None  # noqa: PLR2004 - mostly guessed
