@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from labeling import Event, LabelRule, dwell, happened
+from labeling import Event, LabelRule, count, dwell, happened, label, rows_of
 from labeling.io.endpoint import Endpoint
 from labeling.io.store import Store
 from tests import replay_project, streamed
@@ -28,6 +28,21 @@ VIEWED = LabelRule(
         "came_back": happened(Event("back", match=("user_id",))),
     },
     carry=("item_id",),
+)
+
+OPENED = LabelRule(
+    name="opened",
+    anchor=Event("open"),
+    match=("user_id", "item_id"),
+    window="10m",
+    labels={"closed": happened("close")},
+)
+READ = LabelRule(
+    name="read",
+    anchor=rows_of(OPENED, where=label("closed")),
+    match=("user_id", "item_id"),
+    window="20m",
+    labels={"opens": count(rows_of(OPENED))},
 )
 
 
@@ -144,3 +159,17 @@ def test_views_names_and_lanes_are_told(tmp_path: Path, monkeypatch: pytest.Monk
     assert cells(done, "+10.000 s")[2] == "nobody's: it names an anchor that cannot take it"
     assert cells(done, "+30.000 s")[2].endswith("the latest at or before it, by user_id")
     assert "+2000.000 s" not in done.output
+
+
+def test_rows_of_another_rule_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that a label counts is a line at its time; an anchor that is no row yet says so."""
+    monkeypatch.setattr(replay_project, "RULES", (READ,))
+    project = StreamedProject(tmp_path)
+    with project.stream(READ) as stream:
+        stream.take(event("open", 0), event("close", 9), TICK)
+    done = explain(project, "open-u-i-0", rule="read")
+    assert done.exit_code == 0, done.output
+    _, row = (x for x in done.output.splitlines() if "+0.000 s" in x)
+    assert "rows of opened@1 open-u-i-0 │ this one's: the latest at or before it" in row
+    assert "no row: none of the rows of opened@1" in row
+    assert cells(done, "+1200.000 s")[3] == "opens = 1"

@@ -32,6 +32,7 @@ from tests.model.chained_rules import AFTER, CHAINS, FOLLOWS, READS
 from tests.model.kinds import points_of, rows_at
 from tests.strategies import THOROUGH, examples, fact, facts, table
 
+ITEM = ("user_id", "item_id")
 WORLDS = 600 if THOROUGH else 60
 each_rule = pytest.mark.parametrize("rule", CHAINS, ids=lambda r: r.name)
 
@@ -117,6 +118,78 @@ def test_what_cannot_be_read_is_refused() -> None:
             name="r", action=Event("order"), match=("user_id",),
             touches=(rows_of(FOLLOWS, within="1h"),),
         )  # fmt: skip
+    of_ads = _reader(count("click"), columns={"campaign": "str"})
+    with pytest.raises(RuleError, match=r"declare it here too: columns=\{'campaign': 'str'\}"):
+        _reader(count(rows_of(of_ads)))
+    with pytest.raises(RuleError, match="two rules are r@1"):
+        _reader(count(rows_of(_reader(count("click")))) + count(rows_of(_reader(count("like")))))
+
+
+def test_a_row_that_is_not_there_is_read_by_nobody() -> None:
+    """A row of a row: where the first is not there at the point, neither is what it leads to."""
+    long_reads = LabelRule(
+        name="long_reads", anchor=rows_of(READS, where=label("long")), match=ITEM, window="20ms",
+        labels={"liked": happened("like")},
+    )  # fmt: skip
+    counting = LabelRule(
+        name="counting", anchor=Event("impression"), match=ITEM, window="15ms", early=("8ms",),
+        labels={"reads": count(rows_of(long_reads))},
+    )  # fmt: skip
+    onwards = LabelRule(
+        name="onwards", anchor=rows_of(long_reads), match=ITEM, window="14ms", early=("7ms",),
+        labels={"clicks": count("click")},
+    )  # fmt: skip
+    causes = AttributionRule(
+        name="causes", action=Event("follow"), match=ITEM,
+        touches=(rows_of(long_reads, within="1h"),),
+    )  # fmt: skip
+    events = [
+        fact("impression", 0, "a"), fact("view_start", 1, "b"), fact("click", 2, "c"),
+        fact("follow", 8, "d"), fact("view_end", 9, "e"), fact("follow", 9, "f"),
+    ]  # fmt: skip
+    assert [r["reads"] for r in engine_rows(counting, events)] == [0, 1]
+    told = [(r["present"], r["clicks"]) for r in engine_rows(onwards, events)]
+    assert told == [(False, None), (True, 1)]
+    assert [r["verdict"] for r in engine_rows(causes, events) if not r["touch_id"]] == [
+        "unattributed",
+        "attributed",
+    ]
+    for rule in (counting, onwards, causes):
+        assert not compare(model_rows(rule, events), engine_rows(rule, events))
+
+
+def test_what_has_no_row_is_repeated_by_nothing() -> None:
+    """Where rows are anchors an event that repeats another in their rule is no candidate."""
+    after = LabelRule(
+        name="after", anchor=rows_of(READS), match=ITEM, window="9ms", repeat_within="3ms",
+        labels={"clicks": count("click")},
+    )  # fmt: skip
+    events = [fact("view_start", t, name) for t, name in ((0, "a"), (1, "b"), (4, "c"), (6, "d"))]
+    told = {r["anchor_id"]: r["present"] for r in engine_rows(after, events)}
+    assert told == {"a": True, "b": False, "c": True, "d": False}
+    assert not compare(model_rows(after, events), engine_rows(after, events))
+
+
+def test_rules_that_say_different_things_by_one_name() -> None:
+    """What rows of one rule say is told from what those of another do, whatever its type."""
+    clicks = LabelRule(
+        name="clicks", anchor=Event("click"), match=ITEM, window="9ms",
+        labels={"liked": count("like")},
+    )  # fmt: skip
+    both = LabelRule(
+        name="both", anchor=Event("impression"), match=ITEM, window="20ms",
+        labels={
+            "reads": count(rows_of(READS, where=label("liked"))),
+            "likes": sum_of(rows_of(clicks), "liked"),
+        },
+    )  # fmt: skip
+    events = [
+        fact("impression", 0, "a"), fact("click", 1, "b"), fact("view_start", 1, "c"),
+        fact("like", 2, "d"), fact("like", 3, "e"),
+    ]  # fmt: skip
+    (row,) = engine_rows(both, events)
+    assert (row["reads"], row["likes"]) == (1, 2)
+    assert not compare(model_rows(both, events), [row])
 
 
 def test_a_readers_digest_holds_what_it_reads() -> None:
@@ -130,7 +203,8 @@ def test_a_readers_digest_holds_what_it_reads() -> None:
     assert mine.digest == _reader(happened(rows_of(READS, where=label("liked")))).digest
 
 
-def _reader(value: Any) -> LabelRule:
+def _reader(value: Any, **more: Any) -> LabelRule:
     return LabelRule(
-        name="r", anchor=Event("impression"), match=("user_id",), window="1h", labels={"x": value}
-    )
+        name="r", anchor=Event("impression"), match=("user_id",), window="1h",
+        labels={"x": value}, **more,
+    )  # fmt: skip

@@ -145,6 +145,25 @@ def test_an_action_without_its_columns_is_told_alone() -> None:
     ]
 
 
+def test_a_late_anchor_without_its_columns_is_told_once() -> None:
+    """A reader's anchor that came late, alone in its group: its point passed now has one row."""
+    views = LabelRule(
+        name="views", anchor=Event("view_start"), match=ITEM, window="5ms",
+        labels={"ended": happened("view_end")},
+    )  # fmt: skip
+    reader = LabelRule(
+        name="reader", anchor=Event("impression"), match=ITEM, window="4ms",
+        labels={"viewed": happened(rows_of(views))},
+    )  # fmt: skip
+    store = MemoryStore.empty(reader, max_disorder_ms=0, lateness_ms=LATENESS_MS)
+    state, made = store.fresh(), []
+    for batch in ([fact("other", 10)], [fact("impression", 7, item_id=None), fact("other", 12)]):
+        taken = store.take(state, frame(batch, reader))
+        state = store.commit(taken)
+        made = dicts(taken.out.rows[reader.key])
+    assert [(r["anchor_id"], r["reason"], r["viewed"]) for r in made] == [("a", "point", False)]
+
+
 def test_types_are_held_once_with_what_is_read_of_them() -> None:
     """Labels alone hold what they held; touches go without what only actions carry."""
     alone = holdings((NOTES,))

@@ -80,13 +80,12 @@ def _story(told: Explained) -> None:
     import polars as pl
 
     values = {row["point_ts"]: row for row in told.values.to_dicts()}
-    labels = list(told.rule.label_schema)
     lines: list[dict[str, str]] = []
     before: Mapping[str, Any] = {}
     for at in sorted({*values, *told.considered["event_ts"]}):
         lines += _at(told, at)
         if at in values:
-            lines[-1]["labels"] = _changed(before, values[at], labels)
+            lines[-1]["labels"] = _changed(told.rule, before, values[at])
             before = values[at]
     emit(pl.DataFrame(lines), "table", None)
 
@@ -138,10 +137,13 @@ def _continuing(rule: LabelRule) -> set[str]:
     return every - {t for m in rule.measures for e in m.assigned() for t in e.types}
 
 
-def _changed(before: Mapping[str, Any], now: Mapping[str, Any], labels: list[str]) -> str:
+def _changed(rule: LabelRule, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     if not now["present"]:
-        return "no row: it repeats another anchor"
-    said = [f"{n} = {_text(now[n])}" for n in labels if not before or before[n] != now[n]]
+        if rule.anchor is rule.anchor_event:
+            return "no row: it repeats another anchor"
+        return f"no row: none of the {rule.anchor.types[0]}, its condition is not true, or a repeat"
+    names = rule.label_schema
+    said = [f"{n} = {_text(now[n])}" for n in names if not before or before[n] != now[n]]
     return ", ".join(said)
 
 

@@ -29,6 +29,7 @@ from labeling.io.store import Store
 from labeling.io.store.ownership import REPLAY, streams_of
 from labeling.model.event import IDENTITY
 from labeling.model.kinds import Rule
+from labeling.model.rows_of import RowsOf
 from labeling.model.rule import LabelRule
 from labeling.model.table import ROW_KEY, table_of
 
@@ -206,9 +207,12 @@ def _considered(
     anchor: dict[str, Any],
     end: datetime,
 ) -> pl.DataFrame:
-    """The events that could be the anchor's, with what became of them."""
-    told = assignments(rule, known).drop("event_type")
-    events = archived.join(told, on=IDENTITY, how="left", maintain_order="left")
+    """The events that could be the anchor's, with what became of them; and its rows of others."""
+    told = assignments(rule, known)
+    row_types = [t for e in rule.selectors if isinstance(e, RowsOf) for t in e.types]
+    is_row = pl.col("event_type").is_in(row_types)
+    of_events = told.filter(~is_row).drop("event_type")
+    events = archived.join(of_events, on=IDENTITY, how="left", maintain_order="left")
     near = pl.col("event_ts").is_between(anchor["event_ts"], end)
     other = pl.col("event_id") != anchor["event_id"]
     related = reduce(lambda a, b: a | b, [_shares(lane, anchor) for lane in rule.lanes])
@@ -216,7 +220,12 @@ def _considered(
         names = [n for n in (anchor["event_id"], anchor[rule.reference]) if n is not None]
         related |= pl.col(rule.reference).is_in(names)
     told_or_not = pl.col("lane").is_not_null() | ~pl.col("counted")
-    return events.filter(near, other, related, told_or_not).sort("event_ts", "event_id", "lane")
+    found = events.filter(near, other, related, told_or_not)
+    rows = told.filter(is_row, near, pl.col("anchor_id") == anchor["event_id"]).filter(
+        pl.col("anchor_ts") == anchor["event_ts"]
+    )
+    rows = rows.with_columns(arrival=pl.lit("on_time"), counted=pl.lit(value=True))
+    return pl.concat([found, rows], how="diagonal").sort("event_ts", "event_id", "lane")
 
 
 def _shares(lane: Sequence[str], anchor: dict[str, Any]) -> pl.Expr:

@@ -14,8 +14,13 @@ from typing import Any, Final
 
 import click
 
+#: The year 10000: what is declared to be all there is has its end beyond.
+_BEYOND_MS: Final = 253_402_300_800_000
 #: An instant of epoch ms, as text; null where nothing was read yet.
-_TIME: Final = "CASE WHEN {0} > 0 THEN strftime(epoch_ms({0}), '%Y-%m-%dT%H:%M:%S') END"
+_TIME: Final = (
+    f"CASE WHEN {{0}} >= {_BEYOND_MS} THEN 'the end' "
+    "WHEN {0} > 0 THEN strftime(epoch_ms({0}), '%Y-%m-%dT%H:%M:%S') END"
+)
 
 _COUNTS: Final = "SELECT * FROM counts_total"
 _PARTITIONS: Final = (

@@ -36,7 +36,7 @@ def candidates(rule: LabelRule, events: pl.DataFrame) -> pl.DataFrame:
     found = found.with_columns(kept=_has_row(rule, events, found))
     if rule.repeat_within is None:
         return found
-    slim = found.select("row", "event_ts", "event_id", *rule.match)
+    slim = found.filter("kept").select("row", "event_ts", "event_id", *rule.match)
     run = lane_sorted(slim, rule.match, ("event_ts", "event_id"))
     gap = pl.col("event_ts") - pl.col("event_ts").shift(1)
     near = gap <= pl.duration(milliseconds=rule.repeat_ms)

@@ -83,9 +83,8 @@ def labels_at(rule: LabelRule, events: pl.DataFrame, asked: pl.DataFrame) -> pl.
         schema = {"row": pl.UInt32(), "point_ts": TS, "present": pl.Boolean(), **rule.label_schema}
         return pl.DataFrame(schema=schema)
     numbered = events.select(label_columns(rule)).with_row_index("row")
-    known = with_rows(rule, numbered, _every_row)
     found = candidates(rule, numbered)
-    known = with_rows(rule, numbered, _every_row) if rule.sources else numbered
+    known = with_rows(rule, numbered, every_row) if rule.sources else numbered
     pairs = asked.select("row", "point", "point_ts")
     at = positions(found["row"], events.height).gather(pairs["row"])
     anchors = found.select(anchor_ts="event_ts", present="kept")
@@ -198,14 +197,14 @@ def _lane_values(
 def _so_then(rule: LabelRule, numbered: pl.DataFrame, pairs: pl.DataFrame) -> pl.Expr:
     """Whether anchors that are rows are there at each point (R6)."""
     rows = rule.anchor
-    if not isinstance(rows, RowsOf) or rows.where is None:
+    if not isinstance(rows, RowsOf):
         return pl.lit(value=True)
     source = cast("LabelRule", rows.source)
     said = said_at(source, numbered, pairs["row"], pairs["point_ts"], labels_at)
     return pl.lit(true_of(rows, numbered[pairs["row"]].hstack(said)))
 
 
-def _every_row(rule: AttributionRule, events: pl.DataFrame) -> pl.DataFrame:
+def every_row(rule: AttributionRule, events: pl.DataFrame) -> pl.DataFrame:
     """The rows of an attribution rule at all points of some events."""
     return evaluate(rule, events, action_points(rule, events))
 

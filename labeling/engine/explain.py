@@ -12,9 +12,10 @@ from __future__ import annotations
 import polars as pl
 
 from labeling.engine.assign import assign, candidates, lane_columns
-from labeling.engine.compile import selects
+from labeling.engine.evaluate import every_row
 from labeling.engine.keys import with_hashes
-from labeling.model.event import TS
+from labeling.engine.rows import assignable, with_rows
+from labeling.model.event import IDENTITY, TS
 from labeling.model.rule import LabelRule
 
 SCHEMA = {
@@ -30,7 +31,7 @@ SCHEMA = {
 
 
 def assignments(rule: LabelRule, events: pl.DataFrame) -> pl.DataFrame:
-    """What became of each event that a label of the rule selects.
+    """What became of each event, and each row of another rule, that a label of the rule selects.
 
     Args:
         rule: a label rule.
@@ -61,12 +62,15 @@ def assignments(rule: LabelRule, events: pl.DataFrame) -> pl.DataFrame:
     """
     numbered = events.select(sorted(rule.event_columns)).with_row_index("row")
     found = candidates(rule, numbered)
+    known = with_rows(rule, numbered, every_row)
+    # A row of an attribution stands once for each span of points; it is assigned as one.
+    known = known.unique([*IDENTITY, "event_type"], keep="first", maintain_order=True)
     told = []
     for lane in rule.lanes:
         selectors = [e for m in rule.measures for e in m.events() if rule.lane(e) == lane]
         if selectors:
-            selected = pl.any_horizontal(selects(e) for e in selectors)
-            wanted = with_hashes(numbered.filter(selected), lane_columns(rule))
+            selected = pl.any_horizontal(assignable(e) for e in selectors)
+            wanted = with_hashes(known.filter(selected), lane_columns(rule))
             pairs = assign(rule, lane, found, wanted)
             told.append(_told(lane, numbered, wanted, pairs))
     frame = pl.concat([pl.DataFrame(schema=SCHEMA), *told])

@@ -23,7 +23,7 @@ from labeling.engine.keys import match_key
 from labeling.engine.points import point_times, points
 from labeling.engine.state import State
 from labeling.model.attribution import AttributionRule
-from labeling.model.event import TS
+from labeling.model.event import IDENTITY, TS
 from labeling.model.kinds import Rule
 from labeling.model.selector import Event
 
@@ -90,6 +90,8 @@ def _events(rule: Rule, state: State, late: pl.DataFrame, span: Span) -> pl.Data
     columns = sorted(rule.event_columns)
     _, events = state.events(np.concatenate([places, alone]), columns)
     late_alone = late.filter(match_key(rule.group).is_null()).select(columns).cast(events.schema)
+    if late_alone.height:  # of labels one may be closing too
+        late_alone = late_alone.join(events, on=IDENTITY, how="anti")
     whole = pl.concat([events, late_alone])
     return whole.filter(pl.col("event_type").is_in(sorted(rule.event_types)))
 

@@ -19,13 +19,12 @@ from labeling.engine.compile import compile_node, selects
 from labeling.model.attribution import AttributionRule
 from labeling.model.event import TS
 from labeling.model.expr import Column, LabelRef, Node
+from labeling.model.kinds import Rule
 from labeling.model.rows_of import RowsOf
 from labeling.model.rule import LabelRule
 from labeling.model.selector import Event
 from labeling.model.vocabulary import Measure, OfColumn
 
-#: Before the name of what a row says, to tell it from its event's columns.
-SAID: Final = "said:"
 _ROWS: Final = "rows of "
 #: The event behind a row of a label rule; from when on, and until when, a row of another is so.
 BOOK: Final[Mapping[str, pl.DataType]] = {
@@ -37,6 +36,14 @@ LabelsAt = Callable[[LabelRule, pl.DataFrame, pl.DataFrame], pl.DataFrame]
 EveryRow = Callable[[AttributionRule, pl.DataFrame], pl.DataFrame]
 
 
+def said_column(source: Rule, name: str) -> str:
+    """The column of what a row says, told from its event's and from what other rows say.
+
+    ``present`` is whether the row of a label rule is there at the point; no label is named so.
+    """
+    return f"said:{source.key}:{name}"
+
+
 def plain(measure: Measure) -> Measure:
     """The measure over the columns that ``with_rows`` and ``as_of`` give: its rows as events."""
     named = [f.name for f in fields(measure) if isinstance(getattr(measure, f.name), RowsOf)]
@@ -45,7 +52,7 @@ def plain(measure: Measure) -> Measure:
     changed: dict[str, Any] = {n: _event(getattr(measure, n)) for n in named}
     read = measure.event
     if isinstance(measure, OfColumn) and isinstance(read, RowsOf) and measure.column in read.said:
-        changed["column"] = SAID + measure.column
+        changed["column"] = said_column(read.source, measure.column)
     return replace(measure, **changed)
 
 
@@ -57,9 +64,15 @@ def assignable(selector: Event) -> pl.Expr:
 
 
 def true_of(rows: RowsOf, said: pl.DataFrame) -> pl.Series:
-    """Whether the condition over rows holds, of event columns and ``said:<name>``; never null."""
-    where = pl.lit(value=True) if rows.where is None else compile_node(_renamed(rows.where))
-    return said.select(where.fill_null(value=False).alias("true")).to_series()
+    """Whether rows are there and the condition over them holds; never null.
+
+    Args:
+        rows: whose ``where`` applies.
+        said: the columns of the rows' events, and those of ``said_at``.
+    """
+    where = pl.lit(value=True) if rows.where is None else compile_node(_where(rows, rows.where))
+    there = pl.col(said_column(rows.source, "present")) & where.fill_null(value=False)
+    return said.select(there.alias("true")).to_series()
 
 
 def with_rows(rule: LabelRule, numbered: pl.DataFrame, every_row: EveryRow) -> pl.DataFrame:
@@ -73,7 +86,7 @@ def with_rows(rule: LabelRule, numbered: pl.DataFrame, every_row: EveryRow) -> p
     Returns:
         The columns of ``numbered``, ``behind`` (of a row of a label rule the event of its anchor),
         ``from_ts`` (inclusive) and ``until_ts`` (exclusive; the span of points at which a row of an
-        attribution is so; null for ever), and ``said:<name>`` of what such rows say.
+        attribution is so; null for ever), and ``said_column`` of what such rows say.
     """
     if not rule.sources:
         return numbered
@@ -106,7 +119,7 @@ def as_of(
         labels_at: as ``labeling.engine.evaluate`` has it.
 
     Returns:
-        ``seen`` without rows that are not so at the point, and with ``said:<name>``.
+        ``seen`` without rows that are not so at the point, and with ``said_column``.
     """
     if "behind" not in seen.columns:
         return seen
@@ -134,13 +147,13 @@ def said_at(
         at: ``labels_at``.
 
     Returns:
-        ``said:<name>`` of each, in their order.
+        ``said_column`` of ``present`` and each label, in their order.
     """
     asked = pl.DataFrame({"row": rows, "point_ts": point_ts}).with_columns(
         point=pl.int_range(pl.len(), dtype=pl.UInt32).over("row")
     )
     return at(source, events, asked).select(
-        pl.col(name).alias(SAID + name) for name in source.label_schema
+        pl.col(name).alias(said_column(source, name)) for name in ("present", *source.label_schema)
     )
 
 
@@ -153,10 +166,9 @@ def _told(
     source = cast("LabelRule", rows.source)
     said = said_at(source, numbered, asked["behind"], asked["point_ts"], labels_at)
     found = pl.concat([asked.select("at"), said], how="horizontal")
-    known = [c for c in said.columns if c in seen.columns]
-    wide = marked.join(found, on="at", how="left", maintain_order="left", suffix=":new")
-    wide = wide.with_columns(pl.coalesce(c, f"{c}:new").alias(c) for c in known)
-    return wide.drop("at", *(f"{c}:new" for c in known))
+    wide = marked.join(found, on="at", how="left", maintain_order="left")
+    there = pl.col(said_column(source, "present")).fill_null(value=True)
+    return wide.filter(there).drop("at")
 
 
 def _of_labels(source: LabelRule, numbered: pl.DataFrame) -> pl.DataFrame:
@@ -192,7 +204,7 @@ def _of_attribution(
         ),
         pl.col("point_ts").alias("from_ts"),
         "until_ts",
-        *(pl.col(c).alias(SAID + c) for c in told),
+        *(pl.col(c).alias(said_column(source, c)) for c in told),
     )
 
 
@@ -200,21 +212,21 @@ def _event(rows: Event) -> Event:
     """A selector of rows as one of events."""
     if not isinstance(rows, RowsOf):
         return rows
-    where = None if rows.where is None else _renamed(rows.where)
+    where = None if rows.where is None else _where(rows, rows.where)
     plainly = Event(*rows.types, where=where, match=rows.match)
     object.__setattr__(plainly, "within_ms", rows.within_ms)
     return plainly
 
 
-def _renamed(root: Node) -> Node:
+def _where(rows: RowsOf, root: Node) -> Node:
     """A condition with the columns of what rows say in place of their labels."""
     if isinstance(root, LabelRef):
-        return Column(SAID + root.name)
+        return Column(said_column(rows.source, root.name))
     changed: dict[str, Any] = {}
     for f in fields(cast("Any", root)):
         value = getattr(root, f.name)
         if isinstance(value, Node):
-            changed[f.name] = _renamed(value)
+            changed[f.name] = _where(rows, value)
         elif isinstance(value, tuple):
-            changed[f.name] = tuple(_renamed(v) if isinstance(v, Node) else v for v in value)
+            changed[f.name] = tuple(_where(rows, v) if isinstance(v, Node) else v for v in value)
     return replace(cast("Any", root), **changed) if changed else root

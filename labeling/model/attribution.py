@@ -113,7 +113,10 @@ class AttributionRule:
         put = object.__setattr__
         put(self, "action", event(self.action))
         put(self, "match", tuple(self.match))
-        put(self, "touches", tuple(event(t) for t in self.touches))
+        listed = (self.touches,) if isinstance(self.touches, Event | str) else self.touches
+        put(self, "touches", tuple(event(t) for t in listed))
+        if isinstance(self.collapse, str):
+            put(self, "collapse", (self.collapse,))
         for name in ("undone_by", "refunded_by"):
             given = getattr(self, name)
             put(self, name, None if given is None else event(given))

@@ -8,7 +8,7 @@ Not promised: that own weights obey the laws; ``labeling check`` tries that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -18,10 +18,12 @@ from labeling.model.column_checks import (
     check_column,
     check_match,
     check_name,
+    check_once,
     check_polars,
     check_selector,
+    check_sources,
 )
-from labeling.model.credit import Weighted
+from labeling.model.credit import Credit, Weighted
 from labeling.model.event import IDENTITY, event_schema
 from labeling.model.label_types import fail
 from labeling.model.rows_of import RowsOf
@@ -54,6 +56,7 @@ def check(rule: AttributionRule) -> None:
     check_match(rule, rule.match, "match", schema)
     _check_action(rule, schema)
     _check_touches(rule, schema)
+    check_sources(rule, rule.touches)
     _check_undoing(rule, schema)
     _check_counts(rule)
     _check_choice(rule, schema)
@@ -122,6 +125,8 @@ def _check_counts(rule: AttributionRule) -> None:
 
 
 def _check_choice(rule: AttributionRule, schema: Schema) -> None:
+    if rule.session is not None and not isinstance(rule.session, Session):
+        fail(rule, f"session={rule.session!r}: write session=session('30m')")
     if rule.trail and rule.session is None:
         fail(rule, "trail: pages lead on within a session; give session=session('30m')")
     if rule.trail and any(isinstance(t, RowsOf) for t in rule.touches):
@@ -142,6 +147,8 @@ def _check_credit(rule: AttributionRule, schema: Schema) -> None:
     if not rule.models:
         fail(rule, "credit: name at least one model")
     for suffix, model in rule.models.items():
+        if not isinstance(model, Credit):
+            fail(rule, f"credit: {model!r} is no model; call one, such as linear()")
         if suffix and not NAME.fullmatch(suffix[1:]):
             fail(rule, f"credit {suffix[1:]!r}: use lower-case letters, digits and _")
         if isinstance(model, Weighted):
@@ -169,11 +176,12 @@ def _check_rows(rule: AttributionRule, schema: Schema) -> None:
 def _check_carried(
     rule: AttributionRule,
     where: str,
-    columns: Iterable[str],
+    columns: Sequence[str],
     named: Iterable[str],
     taken: frozenset[str] | set[str],
     schema: Schema,
 ) -> None:
+    check_once(rule, columns, where)
     for column, name in zip(columns, named, strict=True):
         check_column(rule, column, where, schema)
         if column in IDENTITY:

@@ -9,9 +9,9 @@ Not promised: that a wrapped Polars expression obeys the laws; ``labeling check`
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -20,6 +20,9 @@ from labeling.model.label_types import Named, fail, infer
 from labeling.model.rows_of import RowsOf
 from labeling.model.selector import Event
 from labeling.model.vocabulary import Measure
+
+if TYPE_CHECKING:
+    from labeling.model.kinds import Rule
 
 #: A name that can be a table's or a column's.
 NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
@@ -44,12 +47,17 @@ def check_match(
     names = tuple(match)
     if "user_id" not in names:
         fail(rule, f"{where}={names}: add 'user_id': events are sharded by user")
-    if len(set(names)) != len(names):
-        fail(rule, f"{where}={names}: a column is named twice")
+    check_once(rule, names, where)
     for name in names:
         check_column(rule, name, where, schema)
         if schema[name] != pl.String():
             fail(rule, f"{where}: {name!r} is not a string column and cannot be matched")
+
+
+def check_once(rule: Named, names: Sequence[str], where: str) -> None:
+    """Columns of which none is named twice."""
+    if len(set(names)) != len(names):
+        fail(rule, f"{where}={tuple(names)}: a column is named twice")
 
 
 def check_column(rule: Named, name: str, where: str, schema: Mapping[str, pl.DataType]) -> None:
@@ -80,6 +88,21 @@ def check_selector(
         kind = infer(rule, selector.where, where, schema, said)
         if kind != pl.Boolean():
             fail(rule, f"{where}: is {kind}, not a condition; compare it with something")
+
+
+def check_sources(rule: Rule, selectors: Iterable[Event]) -> None:
+    """The rules whose rows are read: one of each key, what they declare declared here too."""
+    known: dict[str, str] = {}
+    for source in (e.source for e in selectors if isinstance(e, RowsOf)):
+        if known.setdefault(source.key, source.digest) != source.digest:
+            fail(rule, f"rows_of: two rules are {source.key}; give one another name or version")
+        for name, kind in source.columns.items():
+            if rule.columns.get(name) != kind:
+                fail(
+                    rule,
+                    f"columns: {source.key}, whose rows are read, declares {name!r}; declare it "
+                    f"here too: columns={{{name!r}: {kind!r}}}",
+                )
 
 
 def _check_condition(

@@ -18,8 +18,10 @@ from labeling.model.column_checks import (
     check_column,
     check_match,
     check_name,
+    check_once,
     check_polars,
     check_selector,
+    check_sources,
 )
 from labeling.model.event import IDENTITY, event_schema
 from labeling.model.expr import AnchorColumn, Column, Node, Wrapped
@@ -60,6 +62,7 @@ def check(rule: LabelRule) -> None:
     _check_selector(rule, rule.anchor, "anchor", schema)
     for name, root in rule.labels.items():
         _check_label(rule, name, root, schema)
+    check_sources(rule, (rule.anchor, *rule.selectors))
     types = label_types(rule)
     for name in rule.money:
         if types.get(name) != pl.Int64():
@@ -80,6 +83,7 @@ def _check_assignment(rule: LabelRule, schema: Mapping[str, pl.DataType]) -> Non
 
 
 def _check_carry(rule: LabelRule, schema: Mapping[str, pl.DataType]) -> None:
+    check_once(rule, rule.carry, "carry")
     for name in rule.carry:
         check_column(rule, name, "carry", schema)
         if name in IDENTITY:

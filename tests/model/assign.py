@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 from labeling.model.expr import Column, LabelRef, Lit, Node, Op, Wrapped
@@ -146,18 +146,19 @@ class AsOf:
         self.twins: Twins = twins or {}
         self.events = sorted((e for e in events if e["event_ts"] <= point), key=standing)
         self.candidates = [e for e in self.events if selects(rule.anchor_event, e, self.twins)]
-        self.anchors = [c for c in self.candidates if not self.is_repeat(c)]
-        #: Of anchors that are rows what they say, by identity.
-        self.said: dict[Identity, Fact] = {}
+        #: The rule whose rows are anchors, where they are.
+        self.behind_anchors: AsOf | None = None
         if rule.sources:
             from tests.model import chained  # noqa: PLC0415 - rules read rules: a circle by nature
 
             if isinstance(rule.anchor, RowsOf):
-                told = chained.rows_as_of(rule.anchor.source, self.events, point, self.twins)
-                self.said = {identity(r): r for r in told}
-                self.anchors = [a for a in self.anchors if identity(a) in self.said]
+                source = cast("LabelRule", rule.anchor.source)
+                self.behind_anchors = AsOf(source, self.events, point, self.twins)
+                known = {identity(a) for a in self.behind_anchors.anchors}
+                self.candidates = [c for c in self.candidates if identity(c) in known]
             rows = [chained.rows_as_of(s, self.events, point, self.twins) for s in rule.sources]
             self.events = sorted([*self.events, *(r for each in rows for r in each)], key=standing)
+        self.anchors: list[Fact] = [c for c in self.candidates if not self.is_repeat(c)]
         self._taken: dict[tuple[str, ...], dict[Identity, list[Fact]]] = {}
 
     def is_repeat(self, c: Fact) -> bool:
@@ -175,10 +176,15 @@ class AsOf:
         """Whether a candidate has a row at the point: R6 where it is a row itself."""
         if all(identity(a) != identity(c) for a in self.anchors):
             return False
-        condition = self.rule.anchor.where
-        if not isinstance(self.rule.anchor, RowsOf) or condition is None:
+        if self.behind_anchors is None:
             return True
-        return where(condition, self.said[identity(c)], self.twins) is True
+        from tests.model import chained  # noqa: PLC0415 - rules read rules: a circle by nature
+
+        if not self.behind_anchors.is_there(c):
+            return False
+        row = c | {"said": chained.said(self.behind_anchors, c)}
+        condition = self.rule.anchor.where
+        return condition is None or where(condition, row, self.twins) is True
 
     def behind(self, e: Fact, lane: Sequence[str]) -> list[Fact]:
         """Anchors with equal lane columns at or before the event, itself never among them."""

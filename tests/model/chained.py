@@ -15,7 +15,7 @@ from labeling.model.kinds import Rule
 from labeling.model.rule import LabelRule
 from tests.model import attribution, oracle
 from tests.model.actions import AsOf as ActionsAsOf
-from tests.model.assign import AsOf, Fact, Twins, identity
+from tests.model.assign import AsOf, Fact, Twins
 
 
 def rows_as_of(source: Rule, facts: Sequence[Fact], point: int, twins: Twins) -> Iterator[Fact]:
@@ -23,11 +23,9 @@ def rows_as_of(source: Rule, facts: Sequence[Fact], point: int, twins: Twins) ->
     if isinstance(source, AttributionRule):
         yield from _touches_as_of(source, facts, point, twins)
         return
-    for anchor in AsOf(source, facts, point, twins).anchors:
-        yield anchor | {
-            "event_type": f"rows of {source.key}",
-            "said": said_as_of(source, facts, anchor, point, twins),
-        }
+    as_of = AsOf(source, facts, point, twins)
+    for anchor in filter(as_of.is_there, as_of.anchors):
+        yield anchor | {"event_type": f"rows of {source.key}", "said": said(as_of, anchor)}
 
 
 def said_as_of(
@@ -35,9 +33,12 @@ def said_as_of(
 ) -> Fact | None:
     """What the row of an event says at a point; None: it has no row."""
     as_of = AsOf(source, facts, point, twins)
-    if all(identity(a) != identity(e) for a in as_of.anchors):
-        return None
-    return {name: oracle.value(as_of, e, root) for name, root in source.labels.items()}
+    return said(as_of, e) if as_of.is_there(e) else None
+
+
+def said(as_of: AsOf, anchor: Fact) -> Fact:
+    """The labels of an anchor."""
+    return {name: oracle.value(as_of, anchor, root) for name, root in as_of.rule.labels.items()}
 
 
 def _touches_as_of(
