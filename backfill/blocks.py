@@ -1,10 +1,15 @@
 """Neighbouring hours that are read and evaluated at once.
 
-Always holds: a block reads no more than the memory allows, as far as file sizes tell; the hours
-that are asked for are each in one block, in order.
+Always holds: a part of a block reads no more than the memory allows, as far as file sizes tell; the
+hours that are asked for are each in one block, in order.
 
 Not promised: how many events of the hours around a block lie within reach. They are estimated
-by their share of the hour.
+by their share of the hour. Nor that a block whose hours have rows already holds no more of them
+than of an hour: what is stored is compared whole.
+
+Around every block its reach is read once more. Where that is long, cutting by hours would read the
+same days again for each hour, and cutting by users reads nothing twice: a block is as long as the
+reach, up to a day, and has as many parts as it takes.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ from labeling.io.archive import ArchiveFile
 from labeling.model.kinds import Rule
 
 HOUR: Final = timedelta(hours=1)
+_DAY: Final = 24
 #: Peak memory of evaluating one event with the rows made of it, measured (benchmarks/replay.py).
 EVENT_BYTES: Final = 1_500
 
@@ -79,7 +85,7 @@ class FilesByTime:
 def blocks_of(
     rule: Rule, hours: Sequence[datetime], files: FilesByTime, memory_bytes: int
 ) -> Iterator[Block]:
-    """Neighbouring hours together while they fit; an hour that does not is cut by users.
+    """Neighbouring hours together while they fit; those that do not are cut by users.
 
     Args:
         rule: whose anchors' hours they are.
@@ -109,11 +115,12 @@ def _longest(
     around: tuple[timedelta, timedelta],
     limit: int,
 ) -> Block:
-    """The first hour of a run, with as many of the next as fit beside it.
+    """The first hours of a run, as long as the reach, with as many of the next as fit beside them.
 
     More hours are never fewer events: the step doubles until they do not fit, then halves.
     """
-    block, step, growing = _block(run[:1], files, around, limit), 1, True
+    least = min(max(sum(around, timedelta()) // HOUR, 1), _DAY)
+    block, step, growing = _block(run[:least], files, around, limit), 1, True
     while step and block.buckets == 1:
         count = len(block.hours) + step
         longer = _block(run[:count], files, around, limit) if count <= len(run) else None

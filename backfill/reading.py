@@ -29,7 +29,8 @@ class Read:
     """Events as they are archived.
 
     ``archived`` has the rule's ``event_columns``, those asked for beside them and, where
-    ``repeats`` are possible, what tells which of one identity came first.
+    ``repeats`` are possible, what tells which of one identity came first. Where they are not, only
+    the types that the rule reads are there.
     """
 
     rule: Rule
@@ -73,8 +74,10 @@ def read(
     columns = [*sorted(rule.event_columns), *beside]
     with archive.damage_explained(block.files):
         repeats = _repeats_possible(scan("arrival", "cluster"))
-        more = _ARRIVED if repeats else ()
-        return Read(rule, scan(*dict.fromkeys((*columns, *more))).collect(), repeats)
+        if repeats:  # of one identity an event of another type may have come first
+            return Read(rule, scan(*dict.fromkeys((*columns, *_ARRIVED))).collect(), repeats)
+        of_rule = pl.col("event_type").is_in(sorted(rule.event_types))
+        return Read(rule, scan(*columns).filter(of_rule).collect(), repeats)
 
 
 def _repeats_possible(events: pl.LazyFrame) -> bool:

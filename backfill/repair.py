@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from backfill.due import Trigger, instant, reasons, triggers
@@ -158,13 +159,14 @@ class Repair:
             yield low, high
             low = high
 
+    @cached_property
+    def _spread(self) -> Spread:
+        return Spread(self._files)
+
     def _estimated(self, low: int, high: int) -> int:
         """About how many events there are where points of a range are looked for."""
-        return sum(
-            _inside(file, trigger)
-            for trigger in triggers(self.rule, low, high)
-            for file in self._files
-        )
+        meant = triggers(self.rule, low, high)
+        return sum(self._spread.between(t.from_ms, t.to_ms) for t in meant)
 
     def _closed(self, before: int, passed: int) -> list[int]:
         """The hours that a step makes complete."""
@@ -190,8 +192,19 @@ def due(
     return standing.through(meant).filter(point >= pl.col("through")).drop("through")
 
 
-def _inside(file: ArchiveFile, trigger: Trigger) -> int:
-    """About how many of a file's events lie in a trigger's range."""
-    low, high = (int(at.timestamp() * 1000) for at in (file.min_ts, file.max_ts))
-    inside = min(high + 1, trigger.to_ms) - max(low, trigger.from_ms)
-    return file.rows * max(0, inside) // (high + 1 - low)
+class Spread:
+    """About how many events files have in a range of time; asked for each hour there is.
+
+    Args:
+        files: whose events are taken to be spread evenly from their first to their last.
+    """
+
+    def __init__(self, files: Sequence[ArchiveFile]) -> None:
+        spans = [(f.min_ts.timestamp(), f.max_ts.timestamp(), f.rows) for f in files]
+        low, high, rows = np.array(spans, dtype=np.float64).reshape(-1, 3).T
+        self._low, self._end, self._rows = low * 1000, high * 1000 + 1, rows
+
+    def between(self, from_ms: int, to_ms: int) -> int:
+        """Of ``[from_ms, to_ms)``."""
+        inside = np.minimum(self._end, to_ms) - np.maximum(self._low, from_ms)
+        return int((self._rows * np.maximum(inside, 0) / (self._end - self._low)).sum())

@@ -37,7 +37,7 @@ def replay(
         store: open for writing.
         archive: where the plan's files lie.
         plan: from ``backfill.plan.plan``.
-        progress: told how many events were evaluated, after each part.
+        progress: told how many events were read, as the plan estimates them, after each part.
 
     Yields:
         Each hour, once it is published.
@@ -63,7 +63,7 @@ def replay(
 def _publish_parts(
     store: Store, archive: Archive, plan: Plan, block: Block, progress: Callable[[int], None]
 ) -> list[HourDone]:
-    """One hour that is more than memory holds: parts of its users, all in one transaction."""
+    """Hours that are more than memory holds: parts of their users, all in one transaction."""
     with store.commit(_what(plan, block.hours)) as commit:
         writer = HoursWriter(store, commit, plan, block.hours)
         for bucket in range(block.buckets):
@@ -84,5 +84,5 @@ def _evaluated(
     """One part of a block, evaluated at every passed point of its anchors."""
     events = read(archive, plan.rule, block, bucket).events()
     part = evaluated(plan.rule, events, block, plan.mark)
-    progress(events.height)
+    progress(block.events // block.buckets)
     return part

@@ -18,7 +18,17 @@ from typing import Any, Final
 
 from benchmarks import measure
 
-NAMES: Final = ("evaluate", "sql_twin", "step", "held", "importing", "replay", "live", "cold")
+NAMES: Final = (
+    "evaluate",
+    "sql_twin",
+    "step",
+    "held",
+    "importing",
+    "replay",
+    "live",
+    "cold",
+    "attribution",
+)
 
 
 def main(words: list[str]) -> int:

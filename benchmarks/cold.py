@@ -46,7 +46,7 @@ def run(
     """
     with data.folder(work) as root:
         files = data.fill(root, events, days * 24, seed)
-        _project(root, memory)
+        data.project(root, memory=memory, rules=",".join(RULES))
         newest = max(f.max_ts for f in files)
         step = timedelta(milliseconds=duration_ms(every))
         found = {"archive_gb": round(sum(f.bytes for f in files) / 1e9, 3)}
@@ -97,20 +97,3 @@ def _repair(root: Path, rule: str, until: datetime) -> tuple[commands.Ran, Cost]
         now = repaired_of(store.query)[key].cost
     was = before[key].cost if key in before else Cost()
     return ran, Cost(now.rows - was.rows, now.events - was.events, now.bytes - was.bytes)
-
-
-def _project(root: Path, memory: str) -> None:
-    """The configuration with the two rules."""
-    config = data.project(root, memory=memory)
-    text = config.read_text(encoding="utf-8").replace("memory =", 'rules = "cold:RULES"\nmemory =')
-    config.write_text(text, encoding="utf-8")
-    (root / "cold.py").write_text(
-        "from rules.follow_causes import FOLLOW_CAUSES\n"
-        "from rules.order_attribution import ORDER_ATTRIBUTION\n\n"
-        "RULES = (ORDER_ATTRIBUTION, FOLLOW_CAUSES)\n",
-        encoding="utf-8",
-    )
-    here = Path(__file__).resolve().parent.parent / "rules"
-    for name in RULES:
-        target = root / "rules" / f"{name}.py"
-        target.write_text((here / f"{name}.py").read_text(encoding="utf-8"), encoding="utf-8")

@@ -22,9 +22,10 @@ from labeling.engine.keys import user_key
 from labeling.io.archive import SORTED_BY, Archive, ArchiveFile
 from labeling.io.store import Counts, Store
 from labeling.model.event import ORIGIN_SCHEMA, event_schema
+from labeling.model.kinds import Rule
 from labeling.model.rule import LabelRule
 from labeling.testing.simulator import EXTRA_COLUMNS, World, simulate
-from rules import note_labels
+from rules import RULES
 
 START: Final = datetime(2026, 11, 20, tzinfo=UTC)
 HOUR: Final = timedelta(hours=1)
@@ -72,13 +73,40 @@ def hourly(events: int, hours: float, seed: int) -> Iterator[tuple[datetime, pl.
     yield hour, pl.concat(held)
 
 
-def project(path: Path, *, form: str = "parquet", memory: str = "4GB") -> Path:
-    """A configuration with one source, and the one rule beside it; the configuration's path.
+def shipped(names: str) -> tuple[Rule, ...]:
+    """Shipped rules by name.
+
+    Args:
+        names: separated by commas; ``all``; or ``hot``: those that reach no further than 2 h, which
+            is ``hot_horizon`` unless configured.
+
+    Raises:
+        ValueError: a name that no shipped rule has; the message lists them.
+
+    >>> [r.name for r in shipped("note_labels,action_sources")]
+    ['note_labels', 'action_sources']
+    """
+    if names == "all":
+        return RULES
+    if names == "hot":
+        return tuple(r for r in RULES if timedelta(milliseconds=r.reach_ms) <= 2 * HOUR)
+    known = {r.name: r for r in RULES}
+    for name in names.split(","):
+        if name not in known:
+            raise ValueError(f"--rules {name}: no shipped rule; there are all, hot, {list(known)}")
+    return tuple(known[name] for name in names.split(","))
+
+
+def project(
+    path: Path, *, form: str = "parquet", memory: str = "4GB", rules: str = "note_labels"
+) -> Path:
+    """A configuration with one source, and shipped rules beside it; the configuration's path.
 
     Args:
         path: an existing folder.
         form: of the source's files, as the simulator writes them: ``parquet`` or ``jsonl``.
         memory: what a replay may use for a block.
+        rules: as for ``shipped``.
     """
     lines = [
         f'memory = "{memory}"',
@@ -93,9 +121,13 @@ def project(path: Path, *, form: str = "parquet", memory: str = "4GB") -> Path:
         *(f'{name} = "{name}"' for name in _MAPPED),
     ]
     (path / "rules").mkdir(exist_ok=True)
-    shutil.copy(note_labels.__file__, path / "rules" / "note_labels.py")
-    init = "from rules.note_labels import NOTE_LABELS\n\nRULES = (NOTE_LABELS,)\n"
-    (path / "rules" / "__init__.py").write_text(init, encoding="utf-8")
+    here = Path(__file__).resolve().parent.parent / "rules"
+    names = [rule.name for rule in shipped(rules)]
+    for name in names:
+        shutil.copy(here / f"{name}.py", path / "rules" / f"{name}.py")
+    init = [f"from rules.{name} import {name.upper()}" for name in names]
+    init += ["", f"RULES = ({', '.join(map(str.upper, names))},)", ""]
+    (path / "rules" / "__init__.py").write_text("\n".join(init), encoding="utf-8")
     config = path / "labeling.toml"
     config.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return config

@@ -66,7 +66,7 @@ def _at(
 ) -> dict[str, Any]:
     """Fill a state with ``size`` events, then step."""
     before = measure.resident_bytes()
-    stream = Stream(rule, lateness_ms, 0)
+    stream = Stream((rule,), lateness_ms, 0)
     log = _log(size, batch * (steps + 1), seed, rule.reach_ms + lateness_ms)
     rest = _fill(stream, log, size)
     warm, tally = Tally(), Tally()
@@ -95,7 +95,7 @@ def _log(size: int, more: int, seed: int, span_ms: int) -> Iterator[pl.DataFrame
 
 def _fill(stream: Stream, log: Iterator[pl.DataFrame], size: int) -> pl.DataFrame:
     """Hold the first ``size`` events, as if stepped; returns what is left of the last chunk."""
-    rules, taken = [stream.rule], 0
+    taken = 0
     rest = pl.DataFrame()
     while taken < size:
         chunk = next(log)
@@ -106,7 +106,7 @@ def _fill(stream: Stream, log: Iterator[pl.DataFrame], size: int) -> pl.DataFram
         keyed = judged.with_columns(user_key())
         seen, _ = stream.state.seen.add(keyed)
         now = held(stream.state, keyed, seen)
-        stream.state = settled(now, rules, stream.watermarks)
+        stream.state = settled(now, stream.rules, stream.watermarks)
     return rest
 
 

@@ -2,7 +2,7 @@
 
 Always holds: broker, producer, flow and store are on the same machine; the flow is ``labeling run``
 as anybody would start it; events are the simulator's JSON through the shipped note labels (a point
-after one minute, a window of 30).
+after one minute, a window of 30), or through other shipped rules.
 
 Not promised: a log that passes as fast as its clock: event time runs as fast as records are read.
 """
@@ -32,7 +32,7 @@ SMALL: Final = {"events": 30_000, "hours": 0.5, "rate": 5_000.0, "seconds": 4, "
 TOPIC: Final = "events"
 
 
-def run(
+def run(  # noqa: PLR0913 - the options of a command
     *,
     events: int = 2_000_000,
     hours: float = 2.0,
@@ -42,6 +42,7 @@ def run(
     seconds: int = 30,
     repeat: int = 1,
     plain: int = 200_000,
+    rules: str = "note_labels",
 ) -> dict[str, Any]:
     """Measure the live flow.
 
@@ -54,6 +55,8 @@ def run(
         seconds: for which it produces.
         repeat: how many times the backlog is worked off; the median counts.
         plain: records of the log that the plain per-event operator reads; 0: leave it out.
+        rules: shipped rules, separated by commas; ``hot``: those that a flow streams; ``all``: the
+            cold ones too, which it repairs beside.
     """
     with data.folder("") as root, _broker() as broker:
         log = root / "log.jsonl"
@@ -62,7 +65,7 @@ def run(
         topic.fill(broker.bootstrap, TOPIC, log, partitions)
         ran = []
         for number in range(repeat):
-            folder = _project(root / f"backlog{number}", broker.bootstrap, TOPIC)
+            folder = _project(root / f"backlog{number}", broker.bootstrap, TOPIC, rules)
             ran.append(commands.labeling(["run", "--until-caught-up"], folder))
             measure.say(ran[-1].output)
         middle = sorted(ran, key=lambda r: r.seconds)[len(ran) // 2]
@@ -77,7 +80,7 @@ def run(
             told["ratio_to_per_event"] = round(
                 told["backlog"]["events_per_second"] / told["per_event"]["events_per_second"], 2
             )
-        told["steady"] = _steady(root, broker, partitions, rate, seconds, seed)
+        told["steady"] = _steady(root, broker, rules, partitions, rate, seconds, seed)
         told["restart"] = _restart(root, broker, log, partitions)
     return told
 
@@ -105,10 +108,10 @@ def _flowed(said: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def _project(folder: Path, bootstrap: str, name: str) -> Path:
-    """A configuration of one topic, with the shipped note labels."""
+def _project(folder: Path, bootstrap: str, name: str, rules: str) -> Path:
+    """A configuration of one topic, with shipped rules."""
     folder.mkdir(parents=True)
-    data.project(folder, form="jsonl")
+    data.project(folder, form="jsonl", rules=rules)
     config = folder / "labeling.toml"
     text = config.read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if not line.startswith("files")]
@@ -128,6 +131,7 @@ def _flow(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         [sys.executable, "-m", "labeling.cli.main", "run"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(commands.ROOT)},
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
@@ -154,13 +158,13 @@ def _lag(status: dict[str, Any]) -> int:
 
 
 def _steady(
-    root: Path, broker: Broker, partitions: int, rate: float, seconds: int, seed: int
+    root: Path, broker: Broker, rules: str, partitions: int, rate: float, seconds: int, seed: int
 ) -> dict[str, Any]:
     """Lag and freshness beside a producer."""
     log = root / "steady.jsonl"
     _write(log, round(rate * seconds), rate * seconds / 1_000_000, seed + 1)
     broker.create_topic("steady", partitions)
-    folder = _project(root / "steady", broker.bootstrap, "steady")
+    folder = _project(root / "steady", broker.bootstrap, "steady", rules)
     lags: list[int] = []
     last: dict[str, Any] = {}
     with _flow(folder):

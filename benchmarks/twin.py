@@ -38,13 +38,16 @@ CREATE TABLE note_labels ({_KEY_SQL}, item_id VARCHAR, author_id VARCHAR, reques
 CREATE TABLE label_changes ({_KEY_SQL}, kind VARCHAR, reason VARCHAR, point_ts TIMESTAMPTZ,
     "old" STRUCT({_LABELS}), "new" STRUCT({_LABELS}));
 """
-_STATEMENTS: Final = tuple(
-    s.strip()
-    for s in re.sub(
-        r"--[^\n]*", "", (Path(__file__).with_name("note_labels.sql")).read_text()
-    ).split(";")
-    if s.strip()
-)
+
+
+def statements(name: str) -> tuple[str, ...]:
+    """The statements of a file ``<name>.sql`` of this folder, without its comments."""
+    text = Path(__file__).with_name(f"{name}.sql").read_text(encoding="utf-8")
+    bare = re.sub(r"--[^\n]*", "", text).split(";")
+    return tuple(s.strip() for s in bare if s.strip())
+
+
+_STATEMENTS: Final = statements("note_labels")
 
 
 def connect(path: Path | None = None, *, memory: str = "6GB") -> duckdb.DuckDBPyConnection:

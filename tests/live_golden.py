@@ -115,14 +115,25 @@ def groups() -> list[Group]:
     ]
 
 
+def together() -> Group:
+    """All cases from the same day on, for drives in which no watermark says what is late."""
+    cases = [load(p.path, RULES) for p in places(FIXTURES, RULES)]
+    placed = [Placed(case, f"{n}~", START - _first_day(case), 0) for n, case in enumerate(cases)]
+    return Group("", "", tuple(placed))
+
+
 def _placed(cases: Sequence[Case]) -> list[Placed]:
     day, offset, found = START, 0, []
     for number, case in enumerate(cases):
-        begins = _midnight(min(case.lines["event_ts"].drop_nulls().to_list()))
+        begins = _first_day(case)
         found.append(Placed(case, f"{number}~", day - begins, offset))
         offset += len(found[-1].records)
         day += _midnight(_latest(case)) - begins + _PAUSE + _DAY
     return found
+
+
+def _first_day(case: Case) -> datetime:
+    return _midnight(min(case.lines["event_ts"].drop_nulls().to_list()))
 
 
 def _latest(case: Case) -> datetime:
@@ -142,8 +153,7 @@ def differences(project: LiveProject, group: Group, changes_topic: str) -> list[
     for placed in group.placed:
         differ = rows_differ(project, placed)
         case = placed.case
-        expected = case.changes or _written(case)
-        differ += compare_changes(case.rule, expected, _changes(told, placed))
+        differ += changes_differ(told, placed)
         became = [outcomes.get(placed.first + n, "duplicate") for n in range(case.lines.height)]
         differ += compare_outcomes(case.outcomes or (), became) if case.outcomes else []
         found += [f"{case.name}: {d}" for d in differ]
@@ -160,6 +170,12 @@ def rows_differ(store: LiveProject | Store, placed: Placed) -> list[Difference]:
     if placed.case.rows is None:
         raise ValueError(f"{placed.case.name} has no rows.txt")
     return compare_rows(rule, placed.case.rows, own)
+
+
+def changes_differ(told: Sequence[Mapping[str, Any]], placed: Placed) -> list[Difference]:
+    """Where the changes of a case that a consumer has are not those that it says."""
+    case = placed.case
+    return compare_changes(case.rule, case.changes or _written(case), _changes(told, placed))
 
 
 def _unplaced(frame: pl.DataFrame, placed: Placed) -> pl.DataFrame:

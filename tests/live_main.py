@@ -4,7 +4,8 @@ Always holds: the process ends with the one that started it (Linux); at the N-th
 is reached it ends as by ``kill -9``, with nothing flushed and no handler run. Without ``--die`` it
 is the command line as it is.
 
-Not promised: points beyond ``POINTS``. They lie before and after each durable effect of a commit.
+Not promised: points beyond ``POINTS``, which lie before and after each durable effect of a commit,
+``REPAIRING`` and ``TAKING_IN``, which do so where a repair hands its rows to a flow.
 """
 
 from __future__ import annotations
@@ -41,6 +42,10 @@ def _tail(_: Any, path: Any) -> bool:
     return bool(path.parent.name == "tail")
 
 
+def _publication(_: Any, __: Any, path: str, *___: Any) -> bool:
+    return path == "/commit"
+
+
 #: Every instant between two durable effects of a commit, in their order.
 POINTS: Final = {
     "before the step": Point("labeling.live.shard", "Shard.take"),
@@ -60,6 +65,19 @@ POINTS: Final = {
     "before the group": Point("labeling.live.gather", "Gather.tell"),
     "group told": Point("labeling.live.gather", "Gather.tell", after=True),
 }
+#: Of a repair: its rows are not sent yet; sent, and nobody has answered; taken in.
+REPAIRING: Final = {
+    "before handing over": Point("http.client", "HTTPConnection.request", when=_publication),
+    "handed over": Point("http.client", "HTTPConnection.request", after=True, when=_publication),
+    "answered": Point("labeling.io.remote.recorder", "Recorder.fulfil"),
+}
+#: Of the flow, at the publication of another process: nothing is done; committed; topics written.
+TAKING_IN: Final = {
+    "before taking in": Point("labeling.io.endpoint.handler", "make_commit"),
+    "taken in": Point("labeling.io.endpoint.commits", "_send"),
+    "before the answer": Point("labeling.io.endpoint.handler", "make_commit", after=True),
+}
+_ALL: Final = {**POINTS, **REPAIRING, **TAKING_IN}
 
 
 def arm(point: Point, times: int) -> None:
@@ -92,7 +110,7 @@ def main() -> None:
     args = sys.argv[1:]
     if args[:1] == ["--die"]:
         name, _, times = args[1].rpartition(":")
-        arm(POINTS[name], int(times))
+        arm(_ALL[name], int(times))
         args = args[2:]
     from labeling.cli.main import main as labeling  # noqa: PLC0415 - armed before it is imported
 

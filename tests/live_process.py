@@ -1,6 +1,10 @@
 """``labeling run`` in processes of its own: started, waited for, killed.
 
-Always holds: leaving the block leaves no process behind; what the processes said is in ``log``.
+Always holds: leaving the block leaves no process of the flow behind; what it and the repairs beside
+it said is in ``log``.
+
+Not promised: the end of a repair whose flow was killed. It ends by itself, and ``repairs`` names it
+until then (Linux).
 """
 
 from __future__ import annotations
@@ -117,6 +121,36 @@ class Flow:
             assert time.monotonic() < deadline, self.said
             assert any(p.poll() is None for p in self.running), self.said
             time.sleep(0.02)
+
+
+def repair(project: LiveProject, die: str = "") -> int:
+    """Repair the store of a project in a process of its own; its status.
+
+    Args:
+        project: whose.
+        die: the point and the time at which it dies; see ``tests.live_main``.
+    """
+    deadly = ["--die", die] if die else []
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.live_main", *deadly, "repair"],
+        cwd=project.folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False, capture_output=True, timeout=DEADLINE_S,
+    )  # fmt: skip
+    assert b"Traceback" not in done.stderr, done.stderr.decode()
+    return done.returncode
+
+
+def repairs(project: LiveProject) -> list[int]:
+    """Processes that repair a project's store beside a flow, this one or an earlier one."""
+    return [int(p.name) for p in Path("/proc").glob("[0-9]*") if _repairs(p, project.folder)]
+
+
+def _repairs(process: Path, folder: Path) -> bool:
+    try:
+        words = (process / "cmdline").read_bytes().split(b"\0")
+        return b"repair" in words and (process / "cwd").readlink() == folder.resolve()
+    except OSError:  # It has ended, or is another user's.
+        return False
 
 
 @contextmanager

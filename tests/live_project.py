@@ -25,7 +25,8 @@ from labeling.cli.running import Running
 from labeling.config import Config, load_config, load_rules
 from labeling.io.archive import Archive
 from labeling.io.store import Store
-from labeling.model.rule import LabelRule
+from labeling.live.cold import split
+from labeling.model.kinds import Rule
 from tests.kafka_broker import Broker
 from tests.replay_project import event as record
 from tests.replay_project import same_modules
@@ -107,7 +108,7 @@ class LiveProject:
         """The configuration as it is now."""
         return load_config(self.file)
 
-    def loaded_rules(self) -> tuple[LabelRule, ...]:
+    def loaded_rules(self) -> tuple[Rule, ...]:
         """The rules that it names."""
         with same_modules():
             return tuple(load_rules(self.config))
@@ -121,7 +122,8 @@ class LiveProject:
 
     def run(self, *restart: str, stop: threading.Event | None = None) -> list[str]:
         """Run in this process until caught up; what it says."""
-        running = Running(self.config, self.loaded_rules(), stop or threading.Event())
+        hot, cold = split(self.loaded_rules(), self.config)
+        running = Running(self.config, hot, stop or threading.Event(), cold=cold)
         return list(running.run(until_caught_up=True, restart=restart))
 
     def command(self, *args: str) -> Result:

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from labeling import AttributionRule, Event, LabelRule, count, happened, last_touch, linear
+from labeling import (
+    AttributionRule,
+    Event,
+    LabelRule,
+    count,
+    happened,
+    label,
+    last_touch,
+    linear,
+    rows_of,
+    sum_of,
+    time_decay,
+)
+from rules.action_sources import ACTION_SOURCES
 from rules.ad_click import AD_CLICK
 from rules.note_labels import NOTE_LABELS
 from tests.replay_project import RULE
@@ -23,8 +36,41 @@ CAUSES = AttributionRule(
     undone_by=Event("unfollow", "unlike"),
     undone_within="30m",
 )
+#: A label that reads an attribution.
+CREDITS = LabelRule(
+    name="credits",
+    anchor=Event("impression"),
+    match=("user_id", "item_id"),
+    window="20m",
+    early=("1m",),
+    labels={"caused": count(rows_of(CAUSES)), "credit": sum_of(rows_of(CAUSES), "credit_linear")},
+    carry=("item_id",),
+)
 #: What the simulator's stream is for.
-SIMULATED = (NOTE_LABELS, AD_CLICK, CAUSES)
+SIMULATED = (NOTE_LABELS, AD_CLICK, CAUSES, CREDITS, ACTION_SOURCES)
+#: Past ``hot_horizon``: an attribution to what a label says, with what takes it back.
+VALID_CAUSES = AttributionRule(
+    name="valid_causes",
+    action=Event("follow", "like", "order"),
+    match=("user_id", "author_id"),
+    touches=(rows_of(NOTE_LABELS, where=label("valid_click"), within="2h"),),
+    credit=time_decay("30m"),
+    undone_by=Event("unfollow", "unlike"),
+    undone_within="1h",
+)
+#: Past it too, with a point long before the last.
+CONVERTED = LabelRule(
+    name="converted",
+    anchor=Event("click"),
+    match=("user_id", "item_id"),
+    window="3h",
+    early=("10m",),
+    repeat_within="2s",
+    labels={"orders": count("order"), "interacted": happened(Event("like", "favorite", "share"))},
+    carry=("item_id",),
+)
+#: Every kind of rule, hot and cold.
+CHAOS = (*SIMULATED, VALID_CAUSES, CONVERTED)
 #: The same name and version, another meaning.
 CHANGED = (
     LabelRule(

@@ -16,13 +16,13 @@ from typing import Any, Final
 from labeling.testing.simulator import Disturbance, World, write_log
 from tests.kafka_broker import Broker
 from tests.live_project import LiveProject
-from tests.live_rules import SIMULATED
+from tests.live_rules import CHAOS
 
 START: Final = datetime(2026, 3, 20, 6, tzinfo=UTC)
 #: Few users and items: their events meet.
 _WORLD: Final = World(users=300, items=200)
 #: Declared columns of the rules.
-COLUMNS: Final = {name: kind for rule in SIMULATED for name, kind in rule.columns.items()}
+COLUMNS: Final = {name: kind for rule in CHAOS for name, kind in rule.columns.items()}
 
 
 @cache
@@ -54,12 +54,26 @@ def dealt(records: Sequence[bytes], shares: Sequence[int], seed: int = 0) -> lis
 
 
 def simulated_project(
-    folder: Path, broker: Broker, topic: str = "", partitions: int = 3, **live: Any
+    folder: Path,
+    broker: Broker,
+    topic: str = "",
+    partitions: int = 3,
+    rules: str = "SIMULATED",
+    **live: Any,
 ) -> LiveProject:
-    """A project for the simulator's stream, with topics for changes and rejects."""
+    """A project for the simulator's stream, with topics for changes and rejects.
+
+    Args:
+        folder: made if it is not there.
+        broker: where the topics are.
+        topic: of the events; a new one unless told.
+        partitions: of a new one.
+        rules: of ``tests.live_rules``.
+        live: of ``[live]``.
+    """
     folder.mkdir(exist_ok=True)
     project = LiveProject(
-        folder, broker, rules="tests.live_rules:SIMULATED", columns=COLUMNS,
+        folder, broker, rules=f"tests.live_rules:{rules}", columns=COLUMNS,
         live={"batch": "20ms", "batch_events": 300, **live},
     )  # fmt: skip
     project.live["changes_topic"] = project.topic("changes", 2)

@@ -14,20 +14,23 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+import duckdb
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import measure
+from benchmarks import attribution, commands, measure
+from rules import RULES
 
 TINY: Final = {
     "evaluate": "--events 3000 --hours 1 --repeat 2",
     "sql_twin": "--events 6000 --hours 1.5 --parts 2",
-    "step": "--events 12000 --hours 2 --batches 1500,4000",
+    "step": "--events 12000 --hours 2 --batches 1500,4000 --rules hot",
     "held": "--sizes 3000,6000 --batch 500 --steps 2 --carry all",
     "importing": "--events 2000 --hours 1 --repeat 1",
     "replay": "--sizes 2000,4000 --hours 1,2 --repeat 1",
     "live": "--events 3000 --hours 1 --rate 1000 --seconds 3 --plain 1000",
     "cold": "--events 20000 --days 0.1 --steps 1",
+    "attribution": "--events 20000 --hours 3 --rules all",
 }
 
 
@@ -73,6 +76,16 @@ def test_step_counts_every_event() -> None:
         assert told["bytes_per_held_event"] > 0
 
 
+def test_step_tells_what_each_rule_costs() -> None:
+    """Each rule that a flow streams makes rows by itself, and holds no more than all together."""
+    for told in printed("step")["results"].values():
+        alone = told["alone"]
+        assert set(alone) == {"note_labels", "ad_click", "effective_play", "action_sources"}
+        # Rows alone and together differ: the steady state of a short reach begins earlier.
+        assert all(one["rows"] > 0 for one in alone.values())
+        assert all(0 < one["state_mb"] <= told["state_mb"] for one in alone.values())
+
+
 def test_held_steps_at_every_size() -> None:
     """What is held follows the size asked for, and steps close rows at each."""
     results = printed("held")["results"]
@@ -93,6 +106,39 @@ def test_results_are_equal_to_the_sql(name: str) -> None:
         assert one["rows"] > 1_000
         assert one["changes"] > 0
         assert one["speed_ratio"] > 0
+
+
+def test_attributions_are_equal_to_the_sql() -> None:
+    """Rows with their credits and values, and changes, are those of the SQL; all rules are run."""
+    results = printed("attribution")["results"]
+    assert results["equal"] is True
+    assert results["speed_ratio"] > 0
+    for told in results["compared"].values():
+        assert told["rows"] > told["changes"] > 0
+        assert told["differing_rows"] == told["differing_changes"] == 0
+    assert set(results["compared"]) == {"follow_causes", "order_attribution"}
+    assert {rule.name for rule in RULES} == set(results["alone"])
+    assert all(one["cpu_seconds_per_million"] > 0 for one in results["alone"].values())
+    assert results["together"]["cpu_seconds"] > 0
+
+
+def test_a_difference_from_the_sql_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the SQL has one credit and one revision otherwise than we do, both are counted."""
+    right = attribution.by_sql
+
+    def spoilt(root: Path, *task: Any) -> commands.Ran:
+        ran = right(root, *task)
+        with duckdb.connect(str(root / "twin.duckdb")) as db:
+            one = "anchor_id = (SELECT max(anchor_id) FROM follow_causes_changes)"
+            db.execute("UPDATE follow_causes SET credit = 1 WHERE rank = 1 AND touches IS NULL")
+            db.execute(f"UPDATE follow_causes_changes SET revision = 3 WHERE {one}")
+        return ran
+
+    monkeypatch.setattr(attribution, "by_sql", spoilt)
+    told = attribution.run(events=20_000, hours=3, rules="follow_causes")
+    assert told["equal"] is False
+    assert told["compared"]["follow_causes"]["differing_rows"] > 0
+    assert told["compared"]["follow_causes"]["differing_changes"] > 0
 
 
 def test_without_a_name_small_sizes_of_all_run(

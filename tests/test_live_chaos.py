@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.chaos import rampage, settle
+from tests.chaos import rampage, settings, settle
 from tests.kafka_broker import Broker
 from tests.live_process import ROOT
 from tests.live_stream import simulated_project
@@ -16,9 +16,10 @@ KILLS = 20
 
 def test_twenty_kills(broker: Broker, tmp_path: Path) -> None:
     """Every record is accounted for once, and live equals replay."""
-    project = simulated_project(tmp_path / "killed", broker, batch_events=500)
+    project = simulated_project(tmp_path / "killed", broker, **settings())
     outcome = rampage(project, KILLS, seed=1)
     assert outcome.kills == KILLS
+    assert outcome.repairs
     assert settle(project, outcome).startswith("live equals replay: ")
 
 

@@ -1,10 +1,14 @@
-"""Every golden case through the real flow: Kafka, Bytewax, store, archive, change topic."""
+"""Every golden case through the real flow: Kafka, Bytewax, store, archive, change topic.
+
+And without it: imported and replayed, imported and repaired.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 from click.testing import CliRunner
 
@@ -13,13 +17,31 @@ from labeling.io.store import Store
 from labeling.testing.golden_case import places
 from rules import RULES
 from tests.kafka_broker import Broker
-from tests.live_golden import COLUMNS, FIXTURES, START, Group, differences, groups, rows_differ
+from tests.live_golden import (
+    COLUMNS,
+    FIXTURES,
+    START,
+    Group,
+    changes_differ,
+    changes_of,
+    differences,
+    groups,
+    rows_differ,
+    together,
+)
 from tests.live_process import catch_up, flow
 from tests.live_project import LiveProject
 from tests.replay_project import same_modules
 
 GROUPS = groups()
 COLUMNS_TEXT = "\n".join(f"{name} = '{kind}'" for name, kind in COLUMNS.items())
+#: Nothing is hot, and changes are kept for a flow that will send them.
+COLD = """hot_horizon = "1s"
+[cluster.main]
+bootstrap = "127.0.0.1:1"
+[live]
+changes_topic = "changes"
+"""
 by_group = pytest.mark.parametrize("group", GROUPS, ids=lambda g: f"{g.lateness}-{g.max_disorder}")
 
 
@@ -73,18 +95,35 @@ def test_two_processes_one_of_which_dies(broker: Broker, tmp_path: Path, group: 
 @by_group
 def test_import_and_replay(tmp_path: Path, group: Group) -> None:
     """The rows of every case, from its events in a file; what a stream finds too late left out."""
-    text = f"rules = 'rules:RULES'\n[columns]\n{COLUMNS_TEXT}\n[[source]]\nname = 'app'\n"
-    (tmp_path / "labeling.toml").write_text(text + "files = '*.jsonl'\n")
-    lines = [json.dumps(r) for placed in group.placed for r in placed.timely]
-    (tmp_path / "events.jsonl").write_text("\n".join(lines))
-    config = ["--config", str(tmp_path / "labeling.toml")]
     span = ["--from", f"{START:%Y-%m-%d}T00", "--to", f"{group.ends:%Y-%m-%d}T00"]
-    with same_modules():
-        for command in (["import"], ["replay", *span]):
-            done = CliRunner().invoke(labeling, [*command, *config])
-            assert done.exit_code == 0, done.output
+    imported(tmp_path, group, "", ["replay", *span])
     with Store.open(tmp_path / "store.duckdb", read_only=True) as store:
         assert not [d for placed in group.placed for d in rows_differ(store, placed)]
+
+
+def test_import_and_repair(tmp_path: Path) -> None:
+    """All rules cold: the rows of every case, and the changes of those where nothing is late."""
+    group = together()
+    imported(tmp_path, group, COLD, ["repair"])
+    outbox = pl.concat(pl.read_parquet(p) for p in (tmp_path / "store.duckdb.outbox").iterdir())
+    told = changes_of(outbox.select("key", "value").rows())
+    in_time = [placed for placed in group.placed if placed.case.arrival.in_bound]
+    assert not [d for placed in in_time for d in changes_differ(told, placed)]
+    with Store.open(tmp_path / "store.duckdb", read_only=True) as store:
+        assert not [d for placed in group.placed for d in rows_differ(store, placed)]
+
+
+def imported(folder: Path, group: Group, more: str, command: list[str]) -> None:
+    """The cases of a group in a file, imported, and what a command makes of it."""
+    text = f"rules = 'rules:RULES'\n{more}[columns]\n{COLUMNS_TEXT}\n[[source]]\nname = 'app'\n"
+    (folder / "labeling.toml").write_text(text + "files = '*.jsonl'\n")
+    lines = [json.dumps(r) for placed in group.placed for r in placed.timely]
+    (folder / "events.jsonl").write_text("\n".join(lines))
+    config = ["--config", str(folder / "labeling.toml")]
+    with same_modules():
+        for words in (["import"], command):
+            done = CliRunner().invoke(labeling, [*words, *config])
+            assert done.exit_code == 0, done.output
 
 
 def test_every_case_is_in_a_group() -> None:
