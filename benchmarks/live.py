@@ -25,6 +25,8 @@ from typing import Any, Final
 from benchmarks import commands, data, measure, per_event, topic
 from labeling.errors import LabelingError
 from labeling.io.remote import RemoteStore, open_store
+from labeling.io.remote.client import Client
+from labeling.io.remote.live import read_live
 from labeling.testing.simulator import Disturbance, World, write_log
 from tests.kafka_broker import Broker
 
@@ -144,9 +146,11 @@ def _flow(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
 def _status(folder: Path) -> dict[str, Any] | None:
     """What a running flow tells of itself; None while it starts."""
     path = folder / "store.duckdb"
-    if not path.with_name(path.name + ".live").exists():
-        return None
+    live = read_live(path)
     try:
+        # Nobody answers: a look into the file itself would lock it against the flow that starts.
+        if live is None or Client(live).greet() is None:
+            return None
         with open_store(path, read_only=True) as store:
             return store.status() if isinstance(store, RemoteStore) else None
     except LabelingError:  # it starts or ends at this moment
@@ -207,9 +211,11 @@ def _restart(root: Path, broker: Broker, log: Path, partitions: int) -> dict[str
         flow.kill()
         flow.wait(30)
     began = time.perf_counter()
-    with _flow(folder):
+    with _flow(folder) as flow:
         topic.fill(broker.bootstrap, TOPIC, _head(log, 1_000), partitions)
         while not (status := _status(folder)) or not status["commits"] or _lag(status):
+            if flow.poll() is not None:
+                raise RuntimeError(f"the flow ended with status {flow.returncode}")
             time.sleep(0.05)
         took = time.perf_counter() - began
     return {"seconds": round(took, 2), "held_events": status["held"]["events"]}

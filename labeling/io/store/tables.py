@@ -185,7 +185,7 @@ HOURS: Final = Table(
     (
         *RULE,
         Column("hour", TS, "start of the hour", required=True),
-        Column("rows", I64, "current rows of the hour", required=True),
+        Column("rows", I64, "rows of the hour when it was noted; undos of actions may take some away later", required=True),  # noqa: E501 - one text
         Column("complete", BOOL, "every row of the hour has passed its last point", required=True),
         Column("through_ts", TS, "points before this time are published (exclusive); null: all. Where a replay published an attribution a complete hour has it too, until nothing can undo its actions"),  # noqa: E501 - one text
         Column("archive_commit", I64, "events archived up to this commit have been read", required=True),  # noqa: E501 - one text
