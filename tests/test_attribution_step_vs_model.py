@@ -13,46 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labeling.model.attribution import AttributionRule
-from labeling.model.kinds import Rule
 from tests.attribution_streams import rich_case, stream_of
 from tests.engine_drive import in_order
 from tests.engine_stream import EngineStream
-from tests.model.assign import identity
+from tests.equal_drives import assert_equal_drives
 from tests.model.attribution_facts import ATTRIBUTION_TWINS
 from tests.model.attribution_rules import ALL, ATTRIBUTIONS, FAR, VALUE
-from tests.model.sample_rules import NOTES, T0, TWINS
+from tests.model.sample_rules import NOTES, T0
 from tests.model.stream import Stream
 from tests.strategies import LATENESS_MS, SETUPS, THOROUGH, Case, cases, crowd, examples, of_user
 
 # Shrinking a failing stream takes minutes; passing takes seconds.
 pytestmark = pytest.mark.timeout(900)
 each_rule = pytest.mark.parametrize("rule", ATTRIBUTIONS, ids=lambda r: r.name)
-BOTH_TWINS = {**TWINS, **ATTRIBUTION_TWINS}
-
-
-def assert_equal_drives(
-    case: Case,
-    *rules: Rule,
-    shards: int = 1,
-    crashes: frozenset[int] = frozenset(),
-    since_ms: dict[str, int] | None = None,
-) -> None:
-    """Both through the case, compared after each step."""
-    model = Stream(rules, case.sources, LATENESS_MS, since_ms, BOTH_TWINS)
-    engine = EngineStream(rules, case, shards, since_ms)
-    for n, items in enumerate(case.steps):
-        out = model.step(items)
-        got = engine.step(items, crash=n in crashes)
-        for rule in rules:
-            expected = sorted(out.changes[rule.key], key=in_order)
-            assert got[rule.key] == expected, f"step {n} of {rule.name}"
-        assert engine.counts == model.counts
-        assert engine.conflicts == sum(conflict for _, conflict in out.duplicates)
-    archived = sorted((*identity(x.event), x.arrival) for x in model.archive)
-    assert engine.arrivals() == archived
-    for rule in rules:
-        stored = {k: (s.revision, s.values) for k, s in model.tables[rule.key].items()}
-        assert engine.tables(rule) == stored
 
 
 CRASHES = st.frozensets(st.integers(1, 18), max_size=3)

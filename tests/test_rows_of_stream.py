@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 
 from labeling.model.kinds import Rule
+from tests.equal_drives import assert_equal_drives
 from tests.model.chained_rules import AFTER, CHAINS, READS
 from tests.strategies import Case, cases, examples
-from tests.test_attribution_step_vs_model import CRASHES, assert_equal_drives
+from tests.test_attribution_step_vs_model import CRASHES
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -16,7 +16,7 @@ from labeling.engine import watermark
 from labeling.model.rule import LabelRule
 from tests.engine_drive import frame, in_order
 from tests.engine_stream import EngineStream
-from tests.model.assign import identity
+from tests.equal_drives import assert_equal_drives
 from tests.model.clock import Clock, Item, Source
 from tests.model.sample_rules import CALENDAR, DOUBLE, NOTES, RULES, T0, TWINS
 from tests.model.stream import Stream
@@ -30,33 +30,6 @@ each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda r: r.name)
 def stream_of(rule: LabelRule, **flags: bool) -> st.SearchStrategy[Case]:
     """Cases of what a rule reads, and of a type that none does."""
     return cases(types=(*rule.event_types, "other"), **flags)
-
-
-def assert_equal_drives(
-    case: Case,
-    *rules: LabelRule,
-    shards: int = 1,
-    crashes: frozenset[int] = frozenset(),
-    since_ms: dict[str, int] | None = None,
-) -> None:
-    """Both through the case, compared after each step."""
-    model = Stream(rules, case.sources, LATENESS_MS, since_ms, TWINS)
-    engine = EngineStream(rules, case, shards, since_ms)
-    for n, items in enumerate(case.steps):
-        out = model.step(items)
-        expected = out.changes
-        got = engine.step(items, crash=n in crashes)
-        assert engine.marks.rules == model.clock.of_rule, f"F of rules after step {n}"
-        assert engine.marks.sources == model.clock.of_source, f"F of sources after step {n}"
-        for rule in rules:
-            assert got[rule.key] == sorted(expected[rule.key], key=in_order), f"step {n}"
-        assert engine.counts == model.counts
-        assert engine.conflicts == sum(conflict for _, conflict in out.duplicates)
-    archived = sorted((*identity(x.event), x.arrival) for x in model.archive)
-    assert engine.arrivals() == archived
-    for rule in rules:
-        stored = {k: (s.revision, s.values) for k, s in model.tables[rule.key].items()}
-        assert engine.tables(rule) == stored
 
 
 THREE = (
