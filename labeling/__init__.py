@@ -13,8 +13,10 @@ from labeling.model.credit import (
     weighted,
 )
 from labeling.model.expr import anchor, column, label
+from labeling.model.rollup import Rollup, rows, total
 from labeling.model.rows_of import rows_of
 from labeling.model.rule import LabelRule
+from labeling.model.sample import Features, SampleRule
 from labeling.model.selector import Event
 from labeling.model.session import session
 from labeling.model.vocabulary import (
@@ -37,7 +39,10 @@ __version__ = "0.1.0"
 __all__ = [
     "AttributionRule",
     "Event",
+    "Features",
     "LabelRule",
+    "Rollup",
+    "SampleRule",
     "active",
     "aggregate",
     "anchor",
@@ -56,10 +61,12 @@ __all__ = [
     "max_of",
     "min_of",
     "position_based",
+    "rows",
     "rows_of",
     "session",
     "sum_of",
     "time_decay",
     "time_to",
+    "total",
     "weighted",
 ]

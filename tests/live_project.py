@@ -22,10 +22,9 @@ from confluent_kafka import Consumer, TopicPartition
 
 from labeling.cli.main import group
 from labeling.cli.running import Running
-from labeling.config import Config, load_config, load_rules
+from labeling.config import Config, load_config, load_rules, load_tree
 from labeling.io.archive import Archive
 from labeling.io.store import Store
-from labeling.live.cold import split
 from labeling.model.kinds import Rule
 from tests.kafka_broker import Broker
 from tests.replay_project import event as record
@@ -111,7 +110,7 @@ class LiveProject:
     def loaded_rules(self) -> tuple[Rule, ...]:
         """The rules that it names."""
         with same_modules():
-            return tuple(load_rules(self.config))
+            return load_rules(self.config)
 
     def produce(
         self, topic: str, events: Iterable[Mapping[str, Any] | bytes], partition: int = 0
@@ -122,8 +121,9 @@ class LiveProject:
 
     def run(self, *restart: str, stop: threading.Event | None = None) -> list[str]:
         """Run in this process until caught up; what it says."""
-        hot, cold = split(self.loaded_rules(), self.config)
-        running = Running(self.config, hot, stop or threading.Event(), cold=cold)
+        with same_modules():
+            tree = load_tree(self.config)
+        running = Running(self.config, tree, stop or threading.Event())
         return list(running.run(until_caught_up=True, restart=restart))
 
     def command(self, *args: str) -> Result:

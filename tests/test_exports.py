@@ -17,7 +17,10 @@ import labeling
 EXPORTED = [
     "AttributionRule",
     "Event",
+    "Features",
     "LabelRule",
+    "Rollup",
+    "SampleRule",
     "active",
     "aggregate",
     "anchor",
@@ -36,11 +39,13 @@ EXPORTED = [
     "max_of",
     "min_of",
     "position_based",
+    "rows",
     "rows_of",
     "session",
     "sum_of",
     "time_decay",
     "time_to",
+    "total",
     "weighted",
 ]
 

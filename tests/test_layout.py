@@ -29,7 +29,8 @@ ENGINE: Final = MODEL | {"labeling.engine"}
 IO: Final = ENGINE | {"labeling.config", "labeling.io"}
 PRODUCTS: Final = IO | {"labeling.products"}
 LIVE: Final = PRODUCTS | {"labeling.live"}
-EDGES: Final = LIVE | {"labeling.flow", "labeling.testing", "backfill", "labeling"}
+SHIPPED: Final = {"labeling.samples", "labeling.testing", "labeling"}
+EDGES: Final = LIVE | SHIPPED | {"labeling.flow", "backfill"}
 LAYERS: Final = {
     "labeling": MODEL,
     "labeling.errors": set[str](),
@@ -38,6 +39,7 @@ LAYERS: Final = {
     "labeling.config": MODEL,
     "labeling.io": IO,
     "labeling.products": PRODUCTS,
+    "labeling.samples": PRODUCTS | {"labeling.samples"},
     "labeling.live": LIVE,
     "labeling.flow": LIVE,
     "labeling.testing": ENGINE,

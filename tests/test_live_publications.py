@@ -19,10 +19,11 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from labeling import Event, LabelRule, count, happened
+from labeling.config import load_tree
 from labeling.engine.changes import changes, empty_stored
 from labeling.io.store import Store
 from labeling.live import outbox
-from labeling.live.outbox import Outbox, leave_changes
+from labeling.live.outbox import Outbox, listen
 from labeling.live.records import first_changes
 from labeling.model.event import TS
 from labeling.model.table import ROW_KEY
@@ -167,8 +168,7 @@ def test_nobody_is_told_where_no_topic_is_named(project: LiveProject) -> None:
     done(project, "replay", *TEN)
     assert project.query("FROM outbox").is_empty()
     with Store.open(project.config.store) as store:
-        leave_changes(store, project.config)
-        assert not isinstance(store.listener, Outbox)
+        assert listen(store, project.config, load_tree(project.config)).changes_topic is None
 
 
 def test_a_flow_starts_on_a_snapshot(

@@ -37,14 +37,15 @@ def command(names: tuple[str, ...], dry_run: bool, beside: bool, path: Path | No
 
     Example: labeling repair --rule order_attribution
     """
-    from labeling.config import find_config, load_config, load_rules
+    from labeling.config import find_config, load_config, load_tree
     from labeling.io import leases
     from labeling.io.archive import Archive
     from labeling.io.remote import open_store
-    from labeling.live.outbox import leave_changes
+    from labeling.live.outbox import listen
 
     config = load_config(path or find_config())
-    rules = chosen(load_rules(config), names)
+    tree = load_tree(config)
+    rules = chosen(tree.rules, names)
     archive = Archive(config.archive, config.columns)
     with (
         leases.publishing(config.store, dry=dry_run),
@@ -52,7 +53,7 @@ def command(names: tuple[str, ...], dry_run: bool, beside: bool, path: Path | No
         open_store(config.store, read_only=dry_run, needed=beside) as store,
     ):
         if not dry_run:
-            leave_changes(store, config)
+            listen(store, config, tree)
         for rule in rules:
             started = time.monotonic()
             done = list(steps_of(store, archive, config, rule, dry=dry_run))

@@ -53,21 +53,22 @@ def command(
     """
     from backfill.plan import plan
     from backfill.replay import replay
-    from labeling.config import find_config, load_config, load_rules
+    from labeling.config import find_config, load_config, load_tree
     from labeling.io import leases
     from labeling.io.archive import Archive
     from labeling.io.remote import open_store
-    from labeling.live.outbox import leave_changes
+    from labeling.live.outbox import listen
 
     config = load_config(path or find_config())
-    rules = chosen(load_rules(config), names)
+    tree = load_tree(config)
+    rules = chosen(tree.rules, names)
     archive = Archive(config.archive, config.columns)
     with (
         leases.publishing(config.store, dry=dry_run),
         leases.reading(archive.root),
         open_store(config.store, read_only=dry_run) as store,
     ):
-        leave_changes(store, config)
+        listen(store, config, tree)
         plans = [
             plan(
                 store,

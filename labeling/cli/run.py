@@ -60,18 +60,17 @@ def command(
       labeling run -i 0 -a 127.0.0.1:9001,127.0.0.1:9002
     """
     from labeling.cli.running import Running
-    from labeling.config import find_config, load_config, load_rules
-    from labeling.live.cold import split
+    from labeling.config import find_config, load_config, load_tree
 
     config = load_config(path or find_config())
     places = [a.strip() for a in addresses.split(",") if a.strip()]
     _check(config, process, places)
     start_logging(log_format)
-    hot, cold = split(load_rules(config), config)
+    tree = load_tree(config)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    running = Running(config, hot, stop, process, tuple(places), cold=cold)
+    running = Running(config, tree, stop, process, tuple(places))
     # What was loaded stays: the collector need not walk it again and again.
     gc.freeze()
     try:

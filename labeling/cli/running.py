@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from labeling.cli.upkeep import Upkeep
+from labeling.config.rules import Tree
 from labeling.config.settings import Config
 from labeling.errors import StoreError
 from labeling.flow import Flow
@@ -34,7 +35,7 @@ from labeling.io.swapping import sweep
 from labeling.live.ahead import Ahead
 from labeling.live.archiver import Archiver
 from labeling.live.board import Board
-from labeling.live.cold import RepairMetrics, take_over
+from labeling.live.cold import RepairMetrics, split, take_over
 from labeling.live.feed import Feed
 from labeling.live.gather import Gather
 from labeling.live.items import Bundle
@@ -59,20 +60,25 @@ class Running:
 
     Args:
         config: the configuration.
-        rules: what is evaluated.
+        tree: the operator's rules, samples and rollups.
         stop: set to end after the round at hand.
         process: the number of this one.
         addresses: of all processes; none: this is the only one.
-        cold: rules that repairs publish beside the flow.
     """
 
     config: Config
-    rules: Sequence[Rule]
+    tree: Tree
     stop: threading.Event
     process: int = 0
     addresses: Sequence[str] = ()
     board: Board = field(default_factory=Board)
-    cold: Sequence[Rule] = ()
+    #: Evaluated here, and published by repairs beside the flow.
+    rules: Sequence[Rule] = field(init=False)
+    cold: Sequence[Rule] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Tell hot rules from cold ones."""
+        self.rules, self.cold = split(self.tree.rules, self.config)
 
     def run(self, *, until_caught_up: bool, restart: Sequence[str] = ()) -> Iterator[str]:
         """Run until the end; what there is to say then, line by line.
@@ -105,7 +111,7 @@ class Running:
             begin = resume(store, self.config, self.rules)
             shards = self._shards(begin)
         sweep(store, self._archive)
-        outbox = open_outbox(self.config, store)
+        outbox = open_outbox(self.config, store, self.tree)
         stack.callback(outbox.close)
         if sent := outbox.recover():
             _LOG.info("%d records are sent to topics again", sent)

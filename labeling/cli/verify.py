@@ -66,21 +66,22 @@ def command(
     Example: labeling verify --from 2026-11-20T00 --to 2026-11-20T06 --rule note_labels
     """
     from backfill.verify_plan import plan_verify
-    from labeling.config import find_config, load_config, load_rules
+    from labeling.config import find_config, load_config, load_tree
     from labeling.io import leases
     from labeling.io.archive import Archive
     from labeling.io.remote import open_store
-    from labeling.live.outbox import leave_changes
+    from labeling.live.outbox import listen
 
     config = load_config(path or find_config())
-    rules = chosen(load_rules(config), names)
+    tree = load_tree(config)
+    rules = chosen(tree.rules, names)
     archive = Archive(config.archive, config.columns)
     with (
         leases.publishing(config.store, dry=not publish),
         leases.reading(archive.root),
         open_store(config.store, read_only=not publish) as store,
     ):
-        leave_changes(store, config)
+        listen(store, config, tree)
         plans = [
             plan_verify(
                 store,

@@ -5,7 +5,7 @@ Always holds: whoever has a ``Config`` has a checked one; see the modules for th
 Not promised: that anything it names exists.
 """
 
-from labeling.config.rules import load_rules
+from labeling.config.rules import Tree, load_rules, load_tree
 from labeling.config.settings import (
     FILE_NAME,
     Config,
@@ -22,10 +22,12 @@ __all__ = [
     "Emit",
     "SourceConfig",
     "Spec",
+    "Tree",
     "When",
     "find_config",
     "load_config",
     "load_rules",
+    "load_tree",
     "parse_config",
     "size_bytes",
 ]

@@ -21,7 +21,8 @@ class LiveConfig(Table):
 
     ``shards`` divide the users; a batch ends at ``batch_events`` or after ``batch_ms``;
     ``max_lead_ms`` bounds how far one partition may be read ahead of the slowest;
-    ``changes_topic`` and ``rejects_topic`` are written to ``cluster`` after each commit;
+    ``changes_topic``, ``rejects_topic`` and ``markers_topic`` are written to ``cluster`` after
+    each commit;
     ``group`` is the consumer group that is told the positions; ``endpoint`` answers SQL and
     metrics; ``compact`` starts ``labeling compact`` beside the flow whenever an hour is over;
     ``repair_every_ms`` starts ``labeling repair`` so often, 0 never; ``memory_bytes`` is what the
@@ -36,6 +37,7 @@ class LiveConfig(Table):
     cluster: str | None = None
     changes_topic: str | None = None
     rejects_topic: str | None = None
+    markers_topic: str | None = None
     endpoint: str = "127.0.0.1:8765"
     query_timeout_ms: Annotated[DurationMs, Field(alias="query_timeout", ge=1)] = 30_000
     query_rows: Annotated[int, Field(ge=1)] = 1_000_000

@@ -1,7 +1,8 @@
 """The operator's rules, imported from the tree that the configuration names.
 
-Always holds: ``load_rules`` returns a tuple of values with a name, no name and version twice, and
-the declared columns that each rule reads are those of ``[columns]``, type by type.
+Always holds: what a tree has is of known kinds, no name and version twice; the declared columns
+that each rule reads are those of ``[columns]``, type by type; what samples and rollups are made of
+is in the tree too, with the same definition.
 
 Not promised: that importing is free of effects; the tree is the operator's own Python.
 """
@@ -10,27 +11,61 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from labeling.config.hints import nearest
 from labeling.config.settings import Config
 from labeling.errors import ConfigError, LabelingError
+from labeling.model.kinds import Rule
+from labeling.model.rollup import Rollup
+from labeling.model.sample import SampleRule
 
 
-def load_rules(config: Config) -> tuple[Any, ...]:
-    """Import ``config.rules`` ("module:NAME") with the configuration's folder on ``sys.path``.
+@dataclass(frozen=True)
+class Tree:
+    """What the operator's tuple holds, each kind in its order."""
 
-    Returns:
-        The rules in the order of the tuple.
+    rules: tuple[Rule, ...] = ()
+    samples: tuple[SampleRule, ...] = ()
+    rollups: tuple[Rollup, ...] = ()
+
+
+def load_rules(config: Config) -> tuple[Rule, ...]:
+    """The rules of ``load_tree``: labels and attributions.
 
     Raises:
-        ConfigError: no such module or name, not a tuple of rules, a rule that is there twice, or
-            a rule that reads a column otherwise than ``[columns]`` declares it.
+        LabelingError: as there.
+    """
+    return load_tree(config).rules
+
+
+def load_tree(config: Config) -> Tree:
+    """Import ``config.rules`` ("module:NAME") with the configuration's folder on ``sys.path``.
+
+    Raises:
+        ConfigError: no such module or name, not a tuple of rules, a rule that is there twice,
+            a rule that reads a column otherwise than ``[columns]`` declares it, or a sample rule
+            or rollup of something that is not in the tuple.
         LabelingError: what the rules themselves raise when made.
     """
+    found = _named(config)
+    _refuse_twice(found, config)
+    tree = Tree(
+        tuple(r for r in found if isinstance(r, Rule)),
+        tuple(r for r in found if isinstance(r, SampleRule)),
+        tuple(r for r in found if isinstance(r, Rollup)),
+    )
+    for rule in tree.rules:
+        _check_columns(rule, config)
+    _check_products(tree, config)
+    return tree
+
+
+def _named(config: Config) -> tuple[Rule | SampleRule | Rollup, ...]:
+    """The tuple that the configuration names."""
     module_name, _, attribute = config.rules.partition(":")
     module = _import(module_name, config)
     if not hasattr(module, attribute):
@@ -45,26 +80,47 @@ def load_rules(config: Config) -> tuple[Any, ...]:
             f"{config.path}: {config.rules} is a {type(rules).__name__}; make it a tuple of rules, "
             f"such as {attribute} = (MY_RULE,)"
         )
-    seen: set[tuple[str, object]] = set()
     for rule in rules:
-        _check_rule(rule, config)
-        key = (rule.name, rule.version)
-        if key in seen:
+        if not isinstance(rule, Rule | SampleRule | Rollup):
             raise ConfigError(
-                f"{config.rules}: rule {rule.name!r} version {rule.version} is there twice"
+                f"{config.rules}: {rule!r} is not a rule; put LabelRule, AttributionRule, "
+                "SampleRule or Rollup values into the tuple"
             )
-        seen.add(key)
     return rules
 
 
-def _check_rule(rule: object, config: Config) -> None:
-    if not hasattr(rule, "name") or not hasattr(rule, "version"):
-        raise ConfigError(
-            f"{config.rules}: {rule!r} is not a rule; put LabelRule or AttributionRule "
-            "values into the tuple"
-        )
-    wanted: Mapping[str, str] = getattr(rule, "columns", {})
-    for name, kind in wanted.items():
+def _refuse_twice(rules: Sequence[Rule | SampleRule | Rollup], config: Config) -> None:
+    """Names are those of tables and views: of one thing each, whatever its kind."""
+    kinds: dict[str, type] = {}
+    seen: set[str] = set()
+    for rule in rules:
+        if rule.key in seen:
+            raise ConfigError(
+                f"{config.rules}: rule {rule.name!r} version {rule.version} is there twice"
+            )
+        seen.add(rule.key)
+        kind = kinds.setdefault(rule.name, type(rule))
+        if kind is not type(rule):
+            raise ConfigError(
+                f"{config.rules}: {rule.name!r} is a {kind.__name__} and a "
+                f"{type(rule).__name__}; give one of them another name"
+            )
+
+
+def _check_products(tree: Tree, config: Config) -> None:
+    """Hold samples and rollups to what they are made of, and to the sources there are."""
+    known = {r.key: r.digest for r in (*tree.rules, *tree.samples)}
+    made = [(s, s.labels) for s in tree.samples] + [(r, r.of) for r in tree.rollups]
+    for product, behind in made:
+        if known.get(behind.key) != behind.digest:
+            raise ConfigError(
+                f"{config.rules}: {product.name!r} is made of {behind.key}, which is not in the "
+                f"tuple{' with this definition' if behind.key in known else ''}; add it"
+            )
+
+
+def _check_columns(rule: Rule, config: Config) -> None:
+    for name, kind in rule.columns.items():
         declared = config.columns.get(name)
         if declared is None:
             raise ConfigError(

@@ -18,9 +18,12 @@ import polars as pl
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from labeling.config.cluster import ClusterConfig
+from labeling.config.health import HealthConfig
 from labeling.config.hints import Table, explain, nearest
 from labeling.config.live import LiveConfig
 from labeling.config.mapcheck import check_source
+from labeling.config.offline import OfflineConfig, Webhook
+from labeling.config.samples import SampleTopic
 from labeling.config.shape import record_shape
 from labeling.config.sizes import size
 from labeling.config.source import DurationMs, SourceConfig, _list, known_timezone
@@ -67,6 +70,10 @@ class Config(Table):
         default_factory=dict
     )
     live: LiveConfig = Field(default_factory=LiveConfig)
+    samples: Annotated[tuple[SampleTopic, ...], BeforeValidator(_list)] = ()
+    offline: OfflineConfig = Field(default_factory=OfflineConfig)
+    webhooks: Annotated[tuple[Webhook, ...], BeforeValidator(_list), Field(alias="webhook")] = ()
+    health: HealthConfig = Field(default_factory=HealthConfig)
 
     @classmethod
     def file_keys(cls) -> list[str]:
@@ -98,8 +105,9 @@ class Config(Table):
                 record_shape(source, schema)
             except ValueError as error:
                 raise ValueError(f"[[source]] {source.name!r}: {error}") from None
-        if self.live.changes_topic or self.live.rejects_topic:
-            self.cluster_name(self.live.cluster, "[live]")
+        live = self.live
+        if live.changes_topic or live.rejects_topic or live.markers_topic or self.samples:
+            self.cluster_name(live.cluster, "[live]")
         return self
 
     def cluster_name(self, name: str | None, place: str = "") -> str:
@@ -149,7 +157,8 @@ def parse_config(data: Mapping[str, Any], path: Path) -> Config:
         raise ConfigError(explain(error, str(path), data)) from None
     folder = path.parent
     places = {"path": path, "store": folder / config.store, "archive": folder / config.archive}
-    return config.model_copy(update=places)
+    offline = config.offline.model_copy(update={"path": folder / config.offline.path})
+    return config.model_copy(update={**places, "offline": offline})
 
 
 def _with_own_names(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,10 +23,12 @@ import polars as pl
 
 from labeling.io.durable import write_durably
 from labeling.io.store import Commit, Store
-from labeling.io.store.listener import Listener
+from labeling.io.store.listener import Listener, Several
 from labeling.live.records import change_records, first_changes
+from labeling.products.attach import listeners
 
 if TYPE_CHECKING:
+    from labeling.config.rules import Tree
     from labeling.config.settings import Config
     from labeling.io.kafka import TopicWriter
     from labeling.model.table import RuleTable
@@ -66,7 +68,7 @@ class Outbox(Listener):
     """The topics that a flow writes.
 
     Args:
-        store: of the flow; its ``listener`` is this outbox.
+        store: of the flow; this outbox listens to it.
         writers: topic to its writer; without one, files lie until a flow has one.
         changes_topic: what is told of rows; None: nobody is.
     """
@@ -235,12 +237,17 @@ class Outbox(Listener):
         self.writers[file.topic].send(keys, values, self._token)
 
 
-def leave_changes(store: Store, config: Config) -> None:
-    """Let what a process publishes that is no flow lie beside the store, for a flow to send it.
+def listen(
+    store: Store, config: Config, tree: Tree, writers: Mapping[str, TopicWriter] | None = None
+) -> Outbox:
+    """Make products of what is published, and put what topics are told beside the store.
 
     Args:
         store: open for writing. Where a flow serves it, that one hears of the publications.
-        config: names the change topic, or none.
+        config: names the topics.
+        tree: of the configuration.
+        writers: of a flow, which sends; without them a flow sends later.
     """
-    if config.live.changes_topic is not None:
-        store.listener = Outbox(store, {}, config.live.changes_topic)
+    outbox = Outbox(store, writers or {}, config.live.changes_topic)
+    store.listener = Several((*listeners(config, tree, outbox.stage), outbox))
+    return outbox

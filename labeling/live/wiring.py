@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from zlib import crc32
 
+from labeling.config.rules import Tree
 from labeling.config.settings import Config
 from labeling.config.source import SourceConfig
 from labeling.errors import ConfigError
@@ -21,7 +22,7 @@ from labeling.io.registry import source_registry
 from labeling.io.store import Store
 from labeling.live.feed import Feed
 from labeling.live.items import Position
-from labeling.live.outbox import Outbox
+from labeling.live.outbox import Outbox, listen
 from labeling.live.resume import Resume
 
 
@@ -106,17 +107,17 @@ def _known(begin: Resume, source: str) -> Mapping[PartitionId, Sequence[Position
     return found
 
 
-def open_outbox(config: Config, store: Store) -> Outbox:
+def open_outbox(config: Config, store: Store, tree: Tree) -> Outbox:
     """The topics that the flow writes, none where none is configured; it listens to the store.
 
     Raises:
         ConfigError: a topic is not there.
     """
-    changes = config.live.changes_topic
-    topics = [t for t in (changes, config.live.rejects_topic) if t]
+    live = config.live
+    named = (live.changes_topic, live.rejects_topic, live.markers_topic)
+    topics = dict.fromkeys([*filter(None, named), *(s.topic for s in config.samples)])
     writers = {}
     if topics:
-        cluster = cluster_of(config, config.live.cluster)
+        cluster = cluster_of(config, live.cluster)
         writers = {topic: TopicWriter(cluster, topic) for topic in topics}
-    store.listener = outbox = Outbox(store, writers, changes)
-    return outbox
+    return listen(store, config, tree, writers)

@@ -101,6 +101,8 @@ class Writer:
             self._append_events(commit, results)
             made = {r: self._publish(commit, r, results) for r in self._rules}
             complete = {r: self._close_hours(commit, r, passed) for r in self._rules}
+            for rule in self._rules:
+                commit.passed(table_of(rule), self.mark(rule), _lowest(passed, rule))
             self._stage_rejects(commit, results)
             self._outbox.note(commit)
         self._outbox.send()

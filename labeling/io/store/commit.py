@@ -15,16 +15,16 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
+from labeling.engine.watermark import NEVER
 from labeling.errors import StoreError
 from labeling.io.archive import ArchiveFile, hour_start
 from labeling.io.store import lookup, ownership, views
 from labeling.io.store.columns import POSITION
+from labeling.io.store.commit_live import LiveCommit
 from labeling.io.store.database import Database
 from labeling.io.store.listener import DEAF, Listener
-from labeling.io.store.live_tables import DELIVERIES, GAPS, OUTBOX, POSITIONS, STREAMS, WATERMARKS
 from labeling.io.store.publish import Published, publish, publish_first
-from labeling.io.store.repairs import Repaired, set_repaired
-from labeling.io.store.schema import Table
+from labeling.io.store.repairs import Repaired, repaired_of, set_repaired
 from labeling.io.store.tables import (
     ARCHIVE_FILES,
     CONFLICTS,
@@ -66,15 +66,14 @@ class Counts:
             )
 
 
-class Commit:
+class Commit(LiveCommit):
     """An open transaction; made by ``Store.commit``, not by hand."""
 
     def __init__(
         self, db: Database, number: int, run: int, what: str, listener: Listener = DEAF
     ) -> None:
-        self.number = number
+        super().__init__(db, number)
         self._listener = listener
-        self._db = db
         self._run = run
         self._what = what
         self._events = self._archived = self._changes = 0
@@ -86,7 +85,7 @@ class Commit:
         """Add one source's counts."""
         self._events += counts.events
         self._archived += counts.too_late + counts.accepted
-        self._append(COUNTS, pl.DataFrame([asdict(counts)]))
+        self.append(COUNTS, pl.DataFrame([asdict(counts)]))
 
     def append_rejects(self, rejects: pl.DataFrame) -> int:
         """Add rejects whose position and bytes are not listed yet; how many were added.
@@ -121,15 +120,15 @@ class Commit:
 
     def append_late(self, events: pl.DataFrame) -> None:
         """Add rows of ``late_events``; columns as there, but ``commit``."""
-        self._append(LATE_EVENTS, events)
+        self.append(LATE_EVENTS, events)
 
     def append_conflicts(self, pairs: pl.DataFrame) -> None:
         """Add rows of ``conflicts``; columns as there, but ``commit``."""
-        self._append(CONFLICTS, pairs)
+        self.append(CONFLICTS, pairs)
 
     def append_imports(self, files: pl.DataFrame) -> None:
         """Add rows of ``imports``; columns as there, but ``commit``."""
-        self._append(IMPORTS, files)
+        self.append(IMPORTS, files)
 
     def end_source(self, source: str, end_ts: datetime | None) -> None:
         """Declare a source complete before ``end_ts`` (None: all there is). It never goes back."""
@@ -154,7 +153,7 @@ class Commit:
             [asdict(f) for f in files],
             schema={n: t for n, t in ARCHIVE_FILES.schema.items() if n != "commit"},
         ).with_columns(pl.col("max_archived").replace(0, self.number))
-        self._append(ARCHIVE_FILES, rows)
+        self.append(ARCHIVE_FILES, rows)
         newest = max(f.max_ts for f in files)
         self._newest = newest if self._newest is None else max(newest, self._newest)
 
@@ -264,56 +263,27 @@ class Commit:
             )
             for hour in hours
         ]
-        self._append(HOURS, pl.DataFrame(book, schema=list(HOURS.schema)[:-1], orient="row"))
+        self.append(HOURS, pl.DataFrame(book, schema=list(HOURS.schema)[:-1], orient="row"))
+        self._listener.hours(self, table, complete, through_ts, published_by)
         return {hour: rows.get(hour, 0) for hour in sorted(complete)}
 
     def set_repaired(self, table: RuleTable, repaired: Repaired, settle_ms: int) -> None:
         """Note how far a rule's repairs have come; see ``labeling.io.store.repairs``."""
         views.register(self._db, table, self.number)
+        known = repaired_of(self._db.frame).get(f"{table.name}@{table.version}")
         set_repaired(self._db, table, repaired, settle_ms, self.number)
+        if repaired.f_ms is not None:
+            before = known.f_ms if known is not None and known.f_ms is not None else NEVER
+            self.passed(table, before, repaired.f_ms)
+
+    def passed(self, table: RuleTable, before_ms: int, f_ms: int) -> None:
+        """Tell who listens that ``F`` of a rule's version goes to ``f_ms`` in this commit."""
+        if f_ms > before_ms:
+            self._listener.passed(self, table, before_ms, f_ms)
 
     def activate(self, rule: str, version: int, from_ts: datetime | None = None) -> None:
         """Let a rule's views show this version; see ``labeling.io.store.views.activate``."""
         views.activate(self._db, rule, version, from_ts, self.number)
-
-    # ---- a live flow ----------------------------------------------------------------------------
-
-    def set_positions(self, positions: pl.DataFrame) -> None:
-        """Replace positions; rows of ``positions`` but ``commit``."""
-        self._replace(POSITIONS, positions, ("source", "cluster", "topic", "partition", "shard"))
-
-    def set_watermarks(self, watermarks: pl.DataFrame) -> None:
-        """Replace watermarks; rows of ``watermarks`` but ``commit``."""
-        self._replace(WATERMARKS, watermarks, ("shard", "kind", "name"))
-
-    def forget_positions(self, topic: str | None = None) -> None:
-        """Take out the positions of one topic, or all positions and watermarks."""
-        if topic is None:
-            self._db.run("DELETE FROM positions")
-            self._db.run("DELETE FROM watermarks")
-        else:
-            self._db.run("DELETE FROM positions WHERE topic = ?", [topic])
-
-    def set_streams(self, streams: pl.DataFrame) -> None:
-        """Replace what the stream owns; rows of ``streams`` but ``commit``."""
-        self._replace(STREAMS, streams, ("rule", "version"))
-
-    def append_gaps(self, gaps: pl.DataFrame) -> None:
-        """Add rows of ``gaps``; columns as there, but ``commit``."""
-        self._append(GAPS, gaps)
-
-    def set_delivered(self, topic: str, through_commit: int) -> None:
-        """Note how far a topic has been delivered."""
-        row = pl.DataFrame({"topic": [topic], "through_commit": [through_commit]})
-        self._replace(DELIVERIES, row, ("topic",))
-
-    def add_outbox(self, files: pl.DataFrame) -> None:
-        """Name files of records to be sent; rows of ``outbox`` but ``commit``."""
-        self._append(OUTBOX, files)
-
-    def remove_outbox(self, names: Iterable[str]) -> None:
-        """Take out files that were delivered; whoever calls deletes them after the commit."""
-        self._db.run("DELETE FROM outbox WHERE name IN (SELECT unnest(?))", [list(names)])
 
     # ---- the transaction itself ---------------------------------------------------------------
 
@@ -325,20 +295,3 @@ class Commit:
             "INSERT INTO commits VALUES (?, ?, ?, ?, ?, ?, ?)",
             [self.number, self._run, self._what, *sums],
         )
-
-    def _conform(self, table: Table, rows: pl.DataFrame) -> pl.DataFrame:
-        """The frame with the table's columns and types, this commit's number in it."""
-        return table.conform(rows.with_columns(commit=pl.lit(self.number, pl.Int64)))
-
-    def _replace(self, table: Table, rows: pl.DataFrame, keys: Sequence[str]) -> None:
-        """Put rows in the place of those of the same keys."""
-        if rows.is_empty():
-            return
-        same = " AND ".join(f't."{c}" = k."{c}"' for c in keys)
-        with self._db.given("given_keys", rows.select(keys)):
-            self._db.run(f"DELETE FROM {table.name} t USING given_keys k WHERE {same}")
-        self._append(table, rows)
-
-    def _append(self, table: Table, rows: pl.DataFrame) -> None:
-        if rows.height:
-            self._db.append(table.name, self._conform(table, rows))

@@ -30,12 +30,13 @@ from labeling.io.store.columns import (
     position,
 )
 from labeling.io.store.live_tables import LIVE_TABLES
+from labeling.io.store.product_tables import PRODUCT_TABLES
 from labeling.io.store.repairs import REPAIRS
 from labeling.io.store.schema import Column, Table
 from labeling.model.event import TS
 
 #: Of the tables below; see ``labeling.io.store.migration`` for stores of another version.
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 META: Final = Table(
     "meta",
@@ -248,6 +249,7 @@ TABLES: Final = (
     LABEL_CHANGES,
     *LIVE_TABLES,
     REPAIRS,
+    *PRODUCT_TABLES,
 )
 
 COUNTS_TOTAL: Final = """CREATE VIEW counts_total AS

@@ -1,0 +1,1 @@
+"""Training samples for trainers: read from Parquet or from a topic, in batches."""
