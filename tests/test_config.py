@@ -178,7 +178,20 @@ def test_unreadable_file(tmp_path: Path, content: str | None) -> None:
         load_config(file)
 
 
-RULE = "class R:\n name = 'r'\n version = 1\n columns = {'campaign_id': 'str'}\n"
+RULE = """from labeling import LabelRule, happened
+def rule(name='r', window='1m'):
+    return LabelRule(name=name, anchor='impression', match=('user_id',), window=window,
+                     labels={'clicked': happened('click')}, columns={'campaign_id': 'str'})
+"""
+
+
+PRODUCTS = f"""{RULE}
+from labeling import Features, Rollup, SampleRule, rows
+def note_samples(rule):
+    return SampleRule(name='s', labels=rule, label='clicked', features=Features('ranker'))
+def hourly(rule, name='hourly'):
+    return Rollup(name=name, of=rule, sums={{'impressions': rows()}})
+"""
 
 
 def rules_of(folder: Path, code: str, config: str) -> tuple[Any, ...]:
@@ -203,8 +216,8 @@ DECLARED = '[columns]\ncampaign_id = "str"\n'
 @pytest.mark.usefixtures("_own_imports")
 def test_rules_of_two_projects(tmp_path: Path) -> None:
     """Each configuration gets the rules of its own folder, whatever was imported before."""
-    one = rules_of(tmp_path / "a", RULE + "RULES = (R(),)\n", DECLARED)
-    two = rules_of(tmp_path / "b", RULE + "R.name = 'other'\nRULES = (R(),)\n", DECLARED)
+    one = rules_of(tmp_path / "a", RULE + "RULES = (rule(),)\n", DECLARED)
+    two = rules_of(tmp_path / "b", RULE + "RULES = (rule('other'),)\n", DECLARED)
     assert [rule.name for rule in (*one, *two)] == ["r", "other"]
 
 
@@ -215,9 +228,12 @@ def test_rules_of_two_projects(tmp_path: Path) -> None:
         ("RULE = ()\n", "", "'RULE'"),
         ("RULES = []\n", "", "tuple"),
         ("RULES = (1,)\n", "", "not a rule"),
-        (RULE + "RULES = (R(), R())\n", DECLARED, "twice"),
-        (RULE + "RULES = (R(),)\n", "", r"\[columns\]"),
-        (RULE + "RULES = (R(),)\n", '[columns]\ncampaign_id = "i64"\n', "as i64"),
+        (RULE + "RULES = (rule(), rule())\n", DECLARED, "twice"),
+        (RULE + "RULES = (rule(),)\n", "", r"\[columns\]"),
+        (RULE + "RULES = (rule(),)\n", '[columns]\ncampaign_id = "i64"\n', "as i64"),
+        (f"{PRODUCTS}RULES = (note_samples(rule()),)\n", DECLARED, "r@1, which is not in the"),
+        (f"{PRODUCTS}RULES = (rule(), hourly(rule(window='2m')))\n", DECLARED, "with this def"),
+        (f"{PRODUCTS}RULES = (rule(), hourly(rule(), name='r'))\n", DECLARED, "LabelRule and a R"),
         ("import no_such_thing\n", "", "no_such_thing"),
         ("1 / 0\n", "", "ZeroDivisionError"),
     ],

@@ -94,17 +94,17 @@ def _refuse_twice(rules: Sequence[Rule | SampleRule | Rollup], config: Config) -
     kinds: dict[str, type] = {}
     seen: set[str] = set()
     for rule in rules:
-        if rule.key in seen:
-            raise ConfigError(
-                f"{config.rules}: rule {rule.name!r} version {rule.version} is there twice"
-            )
-        seen.add(rule.key)
         kind = kinds.setdefault(rule.name, type(rule))
         if kind is not type(rule):
             raise ConfigError(
                 f"{config.rules}: {rule.name!r} is a {kind.__name__} and a "
                 f"{type(rule).__name__}; give one of them another name"
             )
+        if rule.key in seen:
+            raise ConfigError(
+                f"{config.rules}: rule {rule.name!r} version {rule.version} is there twice"
+            )
+        seen.add(rule.key)
 
 
 def _check_products(tree: Tree, config: Config) -> None:

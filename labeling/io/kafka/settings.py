@@ -72,10 +72,14 @@ class Complaints:
         return any(e.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL) for e in self._heard)  # noqa: SLF001 - its public names
 
     def worst(self) -> KafkaError | None:
-        """The most telling one heard, which stays heard."""
+        """The most telling one heard, which stays heard.
+
+        Of one kind that is one that guesses at the cause: librdkafka asks "connecting to a
+        PLAINTEXT broker listener?" of some failures of a handshake, and not of others.
+        """
         codes = list(_FIXES)
         known = [error for error in self._heard if error.code() in _FIXES]
-        return min(known, key=lambda error: codes.index(error.code()), default=None)
+        return min(known, key=lambda e: (codes.index(e.code()), "?" not in e.str()), default=None)
 
 
 def client_settings(
