@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from backfill.blocks import HOUR, Block, FilesByTime, blocks_of, reach
 from labeling.engine.watermark import FOREVER, NEVER
 from labeling.errors import DataError
+from labeling.io.archive import ArchiveFile
 from labeling.io.store import Store
 from labeling.io.store.ownership import REPLAY, Streams, owned_text, streams_of
 from labeling.model.kinds import Rule
@@ -40,7 +41,8 @@ class Plan:
 
     ``done``: hours published already from all that is archived. ``waiting``: hours that are not
     complete, which only ``immature`` publishes. ``owned``: hours that are the stream's, which
-    ``owned_text`` explains.
+    ``owned_text`` explains. ``served``: features archived up to this commit are seen by samples;
+    all events up to it are in the blocks' files.
     """
 
     rule: Rule
@@ -51,6 +53,7 @@ class Plan:
     waiting: tuple[datetime, ...]
     owned: tuple[datetime, ...] = ()
     owned_text: str = ""
+    served: int = 0
 
     @property
     def files(self) -> int:
@@ -108,7 +111,12 @@ def mark_of(
 
 
 def rule_mark(
-    store: Store, rule: Rule, streams: Streams, sources: Sequence[str], live: Collection[str]
+    store: Store,
+    rule: Rule,
+    streams: Streams,
+    sources: Sequence[str],
+    live: Collection[str],
+    apart: Collection[str] = (),
 ) -> int:
     """``F`` of a rule: what the stream has passed, or imports have declared, epoch ms.
 
@@ -121,12 +129,15 @@ def rule_mark(
         sources: names of the configured sources.
         live: those of them that have topics and no files: no import is to be waited for once a
             stream has read them.
+        apart: sources of features that no sample of the rule reads: they hold nothing back.
     """
+    ends = {name: end for name, end in store.source_ends().items() if name not in apart}
+    waited = [s for s in sources if s not in apart]
     since = streams.since_ms
     if since is None:
-        return mark_of(store.source_ends(), sources)
-    fed = [s for s in sources if s not in live]
-    return max(streams.mark_of(rule.key), mark_of(store.source_ends(), fed, since))
+        return mark_of(ends, waited)
+    fed = [s for s in waited if s not in live]
+    return max(streams.mark_of(rule.key, apart), mark_of(ends, fed, since))
 
 
 def plan(  # noqa: PLR0913 - the options of a command
@@ -138,6 +149,8 @@ def plan(  # noqa: PLR0913 - the options of a command
     sources: Sequence[str],
     memory_bytes: int,
     live: Collection[str] = (),
+    apart: Collection[str] = (),
+    features: Mapping[str, int] | None = None,
     immature: bool = False,
     force: bool = False,
 ) -> Plan:
@@ -152,6 +165,9 @@ def plan(  # noqa: PLR0913 - the options of a command
             read by a stream.
         memory_bytes: what one part of a block may need.
         live: those sources that only a stream can read.
+        apart: sources that the rule does not wait for (``labeling.config.features.apart_from``).
+        features: sources of features that its samples read, and how long before a row they are
+            asked, ms: an hour is published again when there are more of them.
         immature: also hours that are not complete, as far as their points have passed.
         force: also hours that are published from all that is archived.
 
@@ -160,8 +176,10 @@ def plan(  # noqa: PLR0913 - the options of a command
     """
     streams = streams_of(store.query)
     stream = streams.by_rule.get(rule.key)
-    mark = rule_mark(store, rule, streams, sources, live)
+    mark = rule_mark(store, rule, streams, sources, live, apart)
     back, ahead = reach(rule)
+    # In this order: what has been archived when features are listed is among the files then.
+    served = _Served.of(store, features or {}, from_ts)
     files = FilesByTime(store.files(from_ts - back, to_ts + ahead))
     table = table_of(rule)
     known = {row["hour"]: row for row in store.hours(table).iter_rows(named=True)}
@@ -170,6 +188,7 @@ def plan(  # noqa: PLR0913 - the options of a command
         newest = max(
             (f.max_archived for f in files.near(hour - back, hour + HOUR + ahead)), default=0
         )
+        newest = max(newest, served.newest_of(hour, rule.window_ms))
         if _is_fresh(known.get(hour), newest, mark) and not force:
             done.append(hour)
         elif stream is not None and stream.owns(hour):
@@ -180,7 +199,33 @@ def plan(  # noqa: PLR0913 - the options of a command
             waiting.append(hour)
     blocks = tuple(blocks_of(rule, todo, files, memory_bytes))
     text = "" if stream is None or not owned else owned_text(rule.key, stream, owned)
-    return Plan(rule, table, mark, blocks, tuple(done), tuple(waiting), tuple(owned), text)
+    return Plan(
+        rule, table, mark, blocks, tuple(done), tuple(waiting), tuple(owned), text, served.newest
+    )
+
+
+@dataclass(frozen=True)
+class _Served:
+    """Files of features by how long before a row they are asked; ``newest``: of all."""
+
+    files: Mapping[timedelta, FilesByTime]
+    newest: int
+
+    @staticmethod
+    def of(store: Store, features: Mapping[str, int], from_ts: datetime) -> _Served:
+        found: dict[timedelta, list[ArchiveFile]] = {}
+        for source, within_ms in sorted(features.items()):
+            within = timedelta(milliseconds=within_ms)
+            found.setdefault(within, []).extend(store.feature_files(source, from_ts - within))
+        every = [file.max_archived for files in found.values() for file in files]
+        by_time = {within: FilesByTime(files) for within, files in found.items()}
+        return _Served(by_time, max(every, default=0))
+
+    def newest_of(self, hour: datetime, after_ms: int) -> int:
+        """The latest commit that archived what can count for a row of an hour; 0: none did."""
+        to_ts = hour + HOUR + timedelta(milliseconds=after_ms)
+        near = (f for w, files in self.files.items() for f in files.near(hour - w, to_ts))
+        return max((f.max_archived for f in near), default=0)
 
 
 def is_complete(rule: Rule, hour: datetime, mark: int) -> bool:

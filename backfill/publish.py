@@ -83,6 +83,7 @@ class HoursWriter:
         over = [h for h in self._hours if is_over(plan.rule, h, plan.mark)]
         rest = [h for h in self._hours if h not in over]
         read = max((f.max_archived for f in block.files), default=0)
+        read = max(read, plan.served)
         for hours in filter(None, (over, rest)):
             rows = self._commit.set_hours(
                 plan.table,

@@ -9,13 +9,14 @@ Not promised: hours that retention has dropped. Their anchors are left alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 import polars as pl
 
+from labeling.config.features import carries
 from labeling.config.source import SourceConfig
 from labeling.engine.watermark import FOREVER, NEVER
 from labeling.io.store import Store
@@ -111,7 +112,12 @@ def kept_from_ms(store: Store, keep_ms: int | None) -> int:
     return NEVER if keep_ms is None or newest is None else _ms(first_day(newest, keep_ms))
 
 
-def cold_mark(store: Store, rule: Rule, sources: Sequence[SourceConfig]) -> int:
+def cold_mark(
+    store: Store,
+    rule: Rule,
+    sources: Sequence[SourceConfig],
+    waits: Mapping[str, frozenset[str]] | None = None,
+) -> int:
     """``F`` of a rule that no stream publishes, epoch ms: of the sources that can feed it.
 
     That is the lowest that streams have read of them, in all shards; or, where that is more, what
@@ -121,8 +127,11 @@ def cold_mark(store: Store, rule: Rule, sources: Sequence[SourceConfig]) -> int:
         store: open.
         rule: whose.
         sources: those of the configuration.
+        waits: rule key to what it waits for beside what it reads
+            (``labeling.config.features.waits_of``).
     """
-    feeding = [s for s in sources if _feeds(s, rule)]
+    read_of = rule.event_types | (waits or {}).get(rule.key, frozenset())
+    feeding = [s for s in sources if _feeds(s, read_of)]
     streams = streams_of(store.query)
     marks = dict(
         store.query(
@@ -147,10 +156,10 @@ def _declared(ends: Mapping[str, datetime | None], source: str, all_ms: int) -> 
     return all_ms if end is None else _ms(end)
 
 
-def _feeds(source: SourceConfig, rule: Rule) -> bool:
-    """Whether a source can carry what a rule reads."""
-    types = source.event_types
-    return types is None or not rule.event_types.isdisjoint(types)
+def _feeds(source: SourceConfig, read: Collection[str]) -> bool:
+    """Whether a source can carry any of what a rule reads."""
+    types = carries(source)
+    return types is None or not types.isdisjoint(read)
 
 
 def _ms(at: datetime) -> int:

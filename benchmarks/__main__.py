@@ -28,6 +28,8 @@ NAMES: Final = (
     "live",
     "cold",
     "attribution",
+    "offline",
+    "samples_reader",
 )
 
 

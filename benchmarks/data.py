@@ -24,15 +24,21 @@ from labeling.io.store import Counts, Store
 from labeling.model.event import ORIGIN_SCHEMA, event_schema
 from labeling.model.kinds import Rule
 from labeling.model.rule import LabelRule
-from labeling.testing.simulator import EXTRA_COLUMNS, World, simulate
-from rules import RULES
+from labeling.testing.simulator import EXTRA_COLUMNS, FeatureLog, World, simulate
+from rules import RULES as SHIPPED
 
+#: Without what is made of their rows.
+RULES: Final[tuple[Rule, ...]] = tuple(r for r in SHIPPED if isinstance(r, Rule))
 START: Final = datetime(2026, 11, 20, tzinfo=UTC)
 HOUR: Final = timedelta(hours=1)
 SOURCE: Final = "log"
+#: The source of features, as ``rules/note_samples.py`` names it.
+RANKER: Final = "ranker"
+_SERVED: Final = ("request_id", "item_id", "served_ts")
 _MAPPED: Final = [name for name in event_schema(EXTRA_COLUMNS) if name != "event_ts"]
 _TIMES: Final = {"parquet": '"event_ts"', "jsonl": '{ path = "event_ts", unit = "ms" }'}
 _FORMATS: Final = {"parquet": "parquet", "jsonl": "json"}
+_TYPES: Final = {pl.String(): "str", pl.Int32(): "i32", pl.Int64(): "i64", pl.Float64(): "f64"}
 
 
 @contextmanager
@@ -98,7 +104,13 @@ def shipped(names: str) -> tuple[Rule, ...]:
 
 
 def project(
-    path: Path, *, form: str = "parquet", memory: str = "4GB", rules: str = "note_labels"
+    path: Path,
+    *,
+    form: str = "parquet",
+    memory: str = "4GB",
+    rules: str = "note_labels",
+    features: int = 0,
+    rollups: bool = False,
 ) -> Path:
     """A configuration with one source, and shipped rules beside it; the configuration's path.
 
@@ -107,30 +119,64 @@ def project(
         form: of the source's files, as the simulator writes them: ``parquet`` or ``jsonl``.
         memory: what a replay may use for a block.
         rules: as for ``shipped``.
+        features: with a second source, of features of about so many bytes each, and the shipped
+            samples of note labels; 0: without.
+        rollups: with the shipped hourly sums of note labels.
     """
     lines = [
         f'memory = "{memory}"',
         "[columns]",
         *(f'{name} = "{kind}"' for name, kind in EXTRA_COLUMNS.items()),
-        "[[source]]",
-        f'name = "{SOURCE}"',
-        f'format = "{_FORMATS[form]}"',
-        f'files = "none/*.{form}"',
-        "[source.map]",
-        f"event_ts = {_TIMES[form]}",
-        *(f'{name} = "{name}"' for name in _MAPPED),
+        *_source(SOURCE, form, "event_ts", _MAPPED),
     ]
-    (path / "rules").mkdir(exist_ok=True)
-    here = Path(__file__).resolve().parent.parent / "rules"
-    names = [rule.name for rule in shipped(rules)]
-    for name in names:
-        shutil.copy(here / f"{name}.py", path / "rules" / f"{name}.py")
-    init = [f"from rules.{name} import {name.upper()}" for name in names]
-    init += ["", f"RULES = ({', '.join(map(str.upper, names))},)", ""]
-    (path / "rules" / "__init__.py").write_text("\n".join(init), encoding="utf-8")
+    if features:
+        schema = FeatureLog(record_bytes=features).schema
+        given = {n: _TYPES[t] for n, t in schema.items() if n not in _SERVED}
+        told = ", ".join(f'{name} = "{kind}"' for name, kind in given.items())
+        kind = ['kind = "features"', f"features = {{ {told} }}"]
+        lines += _source(RANKER, form, "served_ts", ["request_id", "item_id"], kind)
+    _tree(
+        path / "rules",
+        [rule.name for rule in shipped(rules)],
+        samples=bool(features),
+        rollups=rollups,
+    )
     config = path / "labeling.toml"
     config.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return config
+
+
+def _source(
+    name: str, form: str, time: str, mapped: Sequence[str], kind: Sequence[str] = ()
+) -> list[str]:
+    return [
+        "[[source]]",
+        f'name = "{name}"',
+        *kind,
+        f'format = "{_FORMATS[form]}"',
+        f'files = "none/*.{form}"',
+        "[source.map]",
+        f"{time} = {_TIMES[form].replace('event_ts', time)}",
+        *(f'{name} = "{name}"' for name in mapped),
+    ]
+
+
+def _tree(folder: Path, names: list[str], *, samples: bool, rollups: bool) -> None:
+    """Copies of shipped rules, and of what is made of note labels."""
+    folder.mkdir(exist_ok=True)
+    here = Path(__file__).resolve().parent.parent / "rules"
+    made = {"note_samples": samples, "hourly": rollups}
+    # What is copied names these two, in the tree or not.
+    needed = [*names, "note_labels", "follow_causes", *(n for n, wanted in made.items() if wanted)]
+    for name in dict.fromkeys(needed):
+        shutil.copy(here / f"{name}.py", folder / f"{name}.py")
+    if any(made.values()) and "note_labels" not in names:
+        names = [*names, "note_labels"]
+    held = [(name, name.upper()) for name in names]
+    held += [("note_samples", "NOTE_SAMPLES")] * samples + [("hourly", "NOTE_HOURLY")] * rollups
+    init = [f"from rules.{module} import {name}" for module, name in held]
+    init += ["", f"RULES = ({', '.join(name for _, name in held)},)", ""]
+    (folder / "__init__.py").write_text("\n".join(init), encoding="utf-8")
 
 
 def fill(path: Path, events: int, hours: float, seed: int) -> list[ArchiveFile]:

@@ -2,7 +2,7 @@
 
 Always holds: broker, producer, flow and store are on the same machine; the flow is ``labeling run``
 as anybody would start it; events are the simulator's JSON through the shipped note labels (a point
-after one minute, a window of 30), or through other shipped rules.
+after one minute, a window of 30), or through other shipped rules, with what is made of them.
 
 Not promised: a log that passes as fast as its clock: event time runs as fast as records are read.
 """
@@ -23,11 +23,11 @@ from statistics import median
 from typing import Any, Final
 
 from benchmarks import commands, data, measure, per_event, topic
+from benchmarks.live_log import MARKERS, Kind, producing, project, write
 from labeling.errors import LabelingError
 from labeling.io.remote import RemoteStore, open_store
 from labeling.io.remote.client import Client
 from labeling.io.remote.live import read_live
-from labeling.testing.simulator import Disturbance, World, write_log
 from tests.kafka_broker import Broker
 
 SMALL: Final = {"events": 30_000, "hours": 0.5, "rate": 5_000.0, "seconds": 4, "plain": 5_000}
@@ -45,6 +45,10 @@ def run(  # noqa: PLR0913 - the options of a command
     repeat: int = 1,
     plain: int = 200_000,
     rules: str = "note_labels",
+    features: int = 0,
+    rollups: int = 0,
+    markers: int = 0,
+    samples: str = "",
 ) -> dict[str, Any]:
     """Measure the live flow.
 
@@ -59,21 +63,33 @@ def run(  # noqa: PLR0913 - the options of a command
         plain: records of the log that the plain per-event operator reads; 0: leave it out.
         rules: shipped rules, separated by commas; ``hot``: those that a flow streams; ``all``: the
             cold ones too, which it repairs beside.
+        features: bytes of a record of features as JSON, about; with them note samples are made.
+            0: none.
+        rollups: 1: hourly sums of note labels are kept.
+        markers: 1: markers of hours go to a topic.
+        samples: a format in which samples go to a topic, such as ``wait``; needs features.
     """
+    kind = Kind(rules, partitions, features, bool(rollups), bool(markers), samples)
     with data.folder("") as root, _broker() as broker:
         log = root / "log.jsonl"
-        _write(log, events, hours, seed)
-        broker.create_topic(TOPIC, partitions)
-        topic.fill(broker.bootstrap, TOPIC, log, partitions)
+        write(log, events, hours, seed, kind)
+        broker.create_topic(MARKERS, 1)
+        kind.topics(broker, TOPIC)
+        kind.fill(broker, TOPIC, log)
         ran = []
         for number in range(repeat):
-            folder = _project(root / f"backlog{number}", broker.bootstrap, TOPIC, rules)
+            folder = project(root / f"backlog{number}", broker, TOPIC, kind)
             ran.append(commands.labeling(["run", "--until-caught-up"], folder))
             measure.say(ran[-1].output)
         middle = sorted(ran, key=lambda r: r.seconds)[len(ran) // 2]
         told: dict[str, Any] = {
             "bytes_per_event": round(log.stat().st_size / events),
-            "backlog": {**middle.told(events), "flow_events_per_second": _flowed(middle.output)},
+            "backlog": {
+                **middle.told(events),
+                "flow_events_per_second": _flowed(middle.output),
+                "cpu_us_per_event": round(middle.cpu_seconds * 1e6 / events, 2),
+                **_made(root / "backlog0", kind),
+            },
         }
         if plain:
             broker.create_topic("plain", partitions)
@@ -82,7 +98,7 @@ def run(  # noqa: PLR0913 - the options of a command
             told["ratio_to_per_event"] = round(
                 told["backlog"]["events_per_second"] / told["per_event"]["events_per_second"], 2
             )
-        told["steady"] = _steady(root, broker, rules, partitions, rate, seconds, seed)
+        told["steady"] = _steady(root, broker, kind, rate, seconds, seed)
         told["restart"] = _restart(root, broker, log, partitions)
     return told
 
@@ -97,33 +113,24 @@ def _broker() -> Iterator[Broker]:
         one.close()
 
 
-def _write(log: Path, events: int, hours: float, seed: int) -> None:
-    write_log(
-        World(), log, events=events, hours=hours, seed=seed, start=data.START, form="jsonl",
-        disturbance=Disturbance(disorder_ms=30_000),
-    )  # fmt: skip
+def _made(folder: Path, kind: Kind) -> dict[str, int]:
+    """How many features were read, and samples made of them; nothing without features."""
+    if not kind.features:
+        return {}
+    root = folder / "archive" / "features" / data.RANKER
+    size = sum(file.stat().st_size for file in root.rglob("*.parquet"))
+    count = "(SELECT count(*) FROM note_samples WHERE status"
+    asked = f"SELECT {count} = 'joined') AS joined, {count} <> 'joined') AS no_features, "
+    asked += f"(SELECT sum(records) FROM counts WHERE source = '{data.RANKER}')::BIGINT AS features"
+    with open_store(folder / "store.duckdb", read_only=True) as store:
+        found: dict[str, int] = store.query(asked).row(0, named=True)
+    return found | {"features_archive_mb": round(size / 1e6)}
 
 
 def _flowed(said: str) -> int | None:
     """The rate of the flow itself, without start-up and closing the store, as it says."""
     found = re.search(r"events in [\d.]+ s, (\d+) a second", said)
     return int(found[1]) if found else None
-
-
-def _project(folder: Path, bootstrap: str, name: str, rules: str) -> Path:
-    """A configuration of one topic, with shipped rules."""
-    folder.mkdir(parents=True)
-    data.project(folder, form="jsonl", rules=rules)
-    config = folder / "labeling.toml"
-    text = config.read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if not line.startswith("files")]
-    at = lines.index("[[source]]")
-    lines[at:at] = ["[cluster.main]", f'bootstrap = "{bootstrap}"', "", "[live]"]
-    lines[at + 4 : at + 4] = ['endpoint = "127.0.0.1:0"', ""]
-    at = lines.index("[[source]]")
-    lines.insert(at + 1, f'topics = ["{name}"]')
-    config.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return folder
 
 
 @contextmanager
@@ -162,30 +169,25 @@ def _lag(status: dict[str, Any]) -> int:
 
 
 def _steady(
-    root: Path, broker: Broker, rules: str, partitions: int, rate: float, seconds: int, seed: int
+    root: Path, broker: Broker, kind: Kind, rate: float, seconds: int, seed: int
 ) -> dict[str, Any]:
     """Lag and freshness beside a producer."""
     log = root / "steady.jsonl"
-    _write(log, round(rate * seconds), rate * seconds / 1_000_000, seed + 1)
-    broker.create_topic("steady", partitions)
-    folder = _project(root / "steady", broker.bootstrap, "steady", rules)
+    write(log, round(rate * seconds), rate * seconds / 1_000_000, seed + 1, kind)
+    kind.topics(broker, "steady")
+    folder = project(root / "steady", broker, "steady", kind)
     lags: list[int] = []
     last: dict[str, Any] = {}
     with _flow(folder):
         while _status(folder) is None:
             time.sleep(0.2)
-        words = [broker.bootstrap, "steady", str(log), "--partitions", str(partitions)]
-        with subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.topic", *words, "--rate", str(rate)],
-            cwd=commands.ROOT,
-            stdout=subprocess.PIPE,
-        ) as producer:
-            while producer.poll() is None:
+        with producing(broker, log, kind, rate, seconds) as producers:
+            while any(producer.poll() is None for producer in producers):
                 time.sleep(1)
                 if status := _status(folder):
                     last = status
                     lags.append(_lag(status))
-            took = json.loads(producer.communicate()[0])["seconds"]
+            took = json.loads(producers[0].communicate()[0])["seconds"]
     half = lags[len(lags) // 2 :]
     return {
         "produced_per_second": round(rate * seconds / took),

@@ -1,4 +1,4 @@
-"""The shipped rules, one file each. ``RULES`` is what a configuration names.
+"""The shipped rules, one file each, and two rollups. ``RULES`` is what a configuration names.
 
 Always holds: each rule has another name or another version.
 
@@ -13,6 +13,7 @@ from rules.ad_click import AD_CLICK
 from rules.delayed_conversion import DELAYED_CONVERSION
 from rules.effective_play import EFFECTIVE_PLAY
 from rules.follow_causes import FOLLOW_CAUSES
+from rules.hourly import FOLLOW_HOURLY, NOTE_HOURLY
 from rules.note_labels import NOTE_LABELS
 from rules.order_attribution import ORDER_ATTRIBUTION
 
@@ -24,6 +25,8 @@ RULES = (
     FOLLOW_CAUSES,
     ORDER_ATTRIBUTION,
     ACTION_SOURCES,
+    NOTE_HOURLY,
+    FOLLOW_HOURLY,
 )
 
 __all__ = ["RULES"]

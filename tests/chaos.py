@@ -2,11 +2,12 @@
 
     python -m tests.chaos --kills 200          (or: make chaos KILLS=200)
 
-Always holds: a producer goes on beside the flow, over uneven partitions, with events out of order,
-repeated, late, too late and broken; repairs beside the flow are killed as well, and a killed flow
-leaves repairs behind. At the end, after one ``labeling repair``, every record is accounted for
-once, the rows of hot and cold rules are those of the archive, a consumer of the change topic has
-them too, and ``labeling verify`` finds no difference.
+Always holds: producers of events and of features go on beside the flow, over uneven partitions,
+with records out of order, repeated, late, too late and broken; repairs beside the flow are killed
+as well, and a killed flow leaves repairs behind. At the end, after one ``labeling repair``, every
+record is accounted for once, the rows of hot and cold rules are those of the archive, a consumer of
+the change topic has them too, samples, hourly sums and digests are equal to a recount, markers add
+up to them, and ``labeling verify`` finds no difference.
 
 Not promised: the same instants for the same seed. The machine decides what a kill hits.
 """
@@ -22,7 +23,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -35,16 +36,25 @@ from tests.kafka_broker import Broker
 from tests.live_checks import check, check_consumer, check_produced
 from tests.live_process import DEADLINE_S, Flow, catch_up, flow, repairs
 from tests.live_project import LiveProject
-from tests.live_stream import START, dealt, send, simulated, simulated_project
+from tests.live_stream import (
+    START,
+    dealt,
+    send,
+    served,
+    simulated,
+    simulated_project,
+    with_ranker,
+)
+from tests.product_checks import check_products
 
-#: Records for each kill, so that a load lasts as long as the killing.
-RECORDS_PER_KILL: Final = 1_500
+#: Events for each kill, so that a load lasts as long as the killing; features come beside.
+RECORDS_PER_KILL: Final = 1_000
 #: Slices for each kill: a kill takes less time than so many of them.
 _SLICES_PER_KILL: Final = 60
 SHARES: Final = (6, 3, 1)
 _SLICE_S: Final = 0.05
 #: What the killed flow has left is read in small rounds, on a machine that does other work.
-_SLOWEST_PER_S: Final = 1_000
+_SLOWEST_PER_S: Final = 100
 #: Commits of the run at hand that took something in.
 _COMMITTED: Final = (
     "SELECT count(*) AS n FROM commits WHERE events > 0 AND run = (SELECT max(run) FROM commits)"
@@ -76,9 +86,11 @@ def rampage(
 ) -> Outcome:
     """Kill a flow so often under load, then let it catch up; see ``settle`` for the checks."""
     chance = random.Random(seed)
-    records = simulated(kills * RECORDS_PER_KILL, seed=seed, hours=6.0, late=0.01)
-    outcome = Outcome(records=len(records), records_sent=list(records))
-    with _producing(project, records, kills * _SLICES_PER_KILL):
+    span: dict[str, Any] = {"seed": seed, "hours": 6.0, "late": 0.01}
+    records = simulated(kills * RECORDS_PER_KILL, **span)
+    feeds = {"app": records, "ranker": served(kills * RECORDS_PER_KILL, **span)}
+    outcome = Outcome(records=sum(map(len, feeds.values())), records_sent=list(records))
+    with _producing(project, feeds, kills * _SLICES_PER_KILL):
         for number in range(kills):
             _kill_once(project, chance, processes, outcome)
             tell(f"kill {number + 1} of {kills}: {_so_far(project)}")
@@ -127,30 +139,42 @@ def _killed(pid: int) -> bool:
 def settings(processes: int = 1) -> dict[str, Any]:
     """Of a project whose flow is to be killed; see ``simulated_project``."""
     return {
-        "rules": "CHAOS", "shards": processes, "batch_events": 500, "repair_every": "500ms",
+        "rules": "PRODUCTS", "shards": processes, "batch_events": 500, "repair_every": "500ms",
     }  # fmt: skip
 
 
+def prepared(folder: Path, broker: Broker, processes: int = 1) -> LiveProject:
+    """A project to be killed, with sources of events and of features."""
+    project = simulated_project(folder, broker, **settings(processes))
+    with_ranker(project)
+    return project
+
+
 @contextmanager
-def _producing(project: LiveProject, records: Sequence[bytes], slices: int) -> Iterator[None]:
-    """Send records slice by slice beside the block, and the rest when it ends."""
-    parts = dealt(records, SHARES)
-    size = max(1, len(records) // slices)
+def _producing(
+    project: LiveProject, feeds: Mapping[str, Sequence[bytes]], slices: int
+) -> Iterator[None]:
+    """Send records of sources slice by slice beside the block, and the rest when it ends."""
+    left = {source: dealt(records, SHARES) for source, records in feeds.items()}
+    sizes = {source: max(1, len(records) // slices) for source, records in feeds.items()}
     over = threading.Event()
     failed: list[BaseException] = []
 
+    def slice_of(source: str) -> None:
+        parts = left[source]
+        now = [sizes[source] * share // sum(SHARES) + 1 for share in SHARES]
+        send(project, [part[:n] for part, n in zip(parts, now, strict=True)], source)
+        left[source] = [part[n:] for part, n in zip(parts, now, strict=True)]
+
     def go_on() -> None:
-        left = [list(part) for part in parts]
-        total = sum(SHARES)
         try:
-            while any(left):
-                now = [size * share // total + 1 for share in SHARES]
-                send(project, [part[:n] for part, n in zip(left, now, strict=True)])
-                left = [part[n:] for part, n in zip(left, now, strict=True)]
-                if not over.wait(_SLICE_S):
-                    continue
-                send(project, left)
-                return
+            while any(part for parts in left.values() for part in parts):
+                for source in left:
+                    slice_of(source)
+                if over.wait(_SLICE_S):
+                    for source, parts in left.items():
+                        send(project, parts, source)
+                    return
         except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
             failed.append(error)
 
@@ -167,17 +191,14 @@ def _producing(project: LiveProject, records: Sequence[bytes], slices: int) -> I
 
 def settle(project: LiveProject, outcome: Outcome, processes: int = 1) -> str:
     """Let everything pass, and hold the store to all that it must be; what verify says last."""
-    ends = START + timedelta(hours=12)
-    closing = {
-        "event_type": "closing",
-        "user_id": "nobody",
-        "event_ts": int(ends.timestamp()) * 1000,
-    }
-    lasts = [[json.dumps({**closing, "event_id": f"close-{n}"}).encode()] for n in range(3)]
+    ends_ms = int((START + timedelta(hours=12)).timestamp()) * 1000
+    lasts = _lasts(event_type="closing", user_id="nobody", event_ts=ends_ms, event_id="close")
+    last_served = _lasts(request_id="closing", served_ts=ends_ms, item_id="close")
     backlog_s = DEADLINE_S + outcome.records / _SLOWEST_PER_S
     project.write(repair_every="5s")
     catch_up(project, processes=processes, deadline_s=backlog_s)
     send(project, lasts)
+    send(project, last_served, "ranker")
     catch_up(project, processes=processes)
     done = project.command("repair")
     assert done.exit_code == 0, done.output
@@ -187,10 +208,18 @@ def settle(project: LiveProject, outcome: Outcome, processes: int = 1) -> str:
     check_consumer(project, project.live["changes_topic"])
     check_produced(project, [*outcome.records_sent, *(last for (last,) in lasts)])
     counts = project.counts()
-    assert counts["records"] == outcome.records + len(lasts)
+    assert counts["records"] == outcome.records + len(lasts) + len(last_served)
     assert counts["too_late"]
     assert counts["duplicate"]
+    check_products(project)
     return verified(project)
+
+
+def _lasts(**fields: Any) -> list[list[bytes]]:
+    """A record for each partition, so that no point before it remains."""
+    (name,) = {"event_id", "item_id"} & {*fields}
+    each = [{**fields, name: f"{fields[name]}-{n}"} for n in range(len(SHARES))]
+    return [[json.dumps(one).encode()] for one in each]
 
 
 def verified(project: LiveProject) -> str:
@@ -222,9 +251,7 @@ def main(args: Sequence[str] | None = None) -> None:
     try:
         broker.start()
         with TemporaryDirectory(prefix="labeling-chaos-") as folder:
-            project = simulated_project(
-                Path(folder) / "project", broker, **settings(given.processes)
-            )
+            project = prepared(Path(folder) / "project", broker, given.processes)
             outcome = rampage(
                 project, given.kills, given.seed, processes=given.processes, tell=_print
             )

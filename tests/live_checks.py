@@ -22,11 +22,12 @@ from labeling.engine.evaluate import evaluate
 from labeling.engine.points import points
 from labeling.engine.watermark import FOREVER, NEVER
 from labeling.io.archive import Archive
+from labeling.io.feature_archive import feature_archives
 from labeling.io.store import Store
 from labeling.io.store.repairs import repaired_of
-from labeling.model.event import IDENTITY, TS
+from labeling.model.event import IDENTITY, ORIGIN_SCHEMA, TS
 from labeling.model.kinds import Rule
-from labeling.model.table import ROW_KEY, table_of
+from labeling.model.table import ROW_KEY, RuleTable, table_of
 from tests.live_project import LiveProject
 
 #: Columns that say when something was written, not what.
@@ -43,13 +44,23 @@ def check(project: LiveProject, *, whole: bool = True) -> None:
     """
     with Store.open(project.config.store, read_only=True) as store:
         archive = Archive(project.config.archive, project.config.columns).read(store.files())
-        _check_counts(store, archive)
-        _check_positions(store, archive, whole=whole)
+        every = _with_features(project, store, archive)
+        _check_counts(store, every)
+        _check_positions(store, every, whole=whole)
         if whole:
             for rule in project.loaded_rules():
                 check_rows(store, rule, archive)
     if whole:
         _check_folders(project)
+
+
+def _with_features(project: LiveProject, store: Store, archive: pl.DataFrame) -> pl.DataFrame:
+    """Events and features together, by what both say: identity, origin and arrival."""
+    common = [*IDENTITY, *ORIGIN_SCHEMA]
+    frames = [archive.select(common)]
+    for source, features in feature_archives(project.config).items():
+        frames.append(features.read(store.feature_files(source)).select(common))
+    return pl.concat(frames)
 
 
 def check_rows(store: Store, rule: Rule, archive: pl.DataFrame) -> None:
@@ -135,7 +146,10 @@ def _check_positions(store: Store, archive: pl.DataFrame, *, whole: bool) -> Non
 
 def _check_folders(project: LiveProject) -> None:
     """No file is left that the store does not name, but of a compaction that the end cut off."""
-    named = project.query("SELECT name FROM archive_files ORDER BY name")["name"].to_list()
+    named = project.query(
+        "SELECT name FROM archive_files UNION ALL "
+        "SELECT 'features/' || source || '/' || name FROM feature_files ORDER BY name"
+    )["name"].to_list()
     lying = set(project.parquet_files())
     assert lying >= set(named)
     assert not [name for name in lying.difference(named) if "/hour-" not in name]
@@ -189,7 +203,8 @@ def assert_same(project: LiveProject, clean: LiveProject) -> None:
 def check_consumer(project: LiveProject, topic: str) -> None:
     """A consumer that drops repeats by key and revision has the rows of the store."""
     held: dict[tuple[Any, ...], dict[str, Any]] = {}
-    keys = {rule.name: rule.row_keys for rule in project.loaded_rules()}
+    every = project.loaded_tables()
+    keys = {table.name: table.keys for table in every}
     for _, value in project.consumed(topic):
         told = json.loads(value)
         key = (told["rule"], told["version"], *(told[c] for c in keys[told["rule"]]))
@@ -199,18 +214,17 @@ def check_consumer(project: LiveProject, topic: str) -> None:
             assert told["revision"] == 1
         if known is None or told["revision"] == known["revision"] + 1:
             held[key] = told
-    for rule in project.loaded_rules():
-        check_held(project, rule, [t for t in held.values() if t["rule"] == rule.name])
+    for table in every:
+        check_held(project, table, [t for t in held.values() if t["rule"] == table.name])
 
 
-def check_held(project: LiveProject, rule: Rule, told: Sequence[dict[str, Any]]) -> None:
-    """What a consumer holds of a rule is what the store does, revisions too."""
-    table = table_of(rule)
-    mine = [t for t in told if t["version"] == rule.version and t["kind"] != "retract"]
+def check_held(project: LiveProject, table: RuleTable, told: Sequence[dict[str, Any]]) -> None:
+    """What a consumer holds of a rule or sample rule is what the store does, revisions too."""
+    mine = [t for t in told if t["version"] == table.version and t["kind"] != "retract"]
     columns = [*table.keys, "revision", *table.values]
     rows = [{**{c: t[c] for c in (*table.keys, "revision")}, **t["new"]} for t in mine]
-    times = [c for c in table.keys if table.key[c] == TS]
-    schema = {**rule.row_schema, **dict.fromkeys(times, pl.String()), "revision": pl.Int32()}
+    times = [c for c, kind in table.schema.items() if kind == TS]
+    schema = {**table.schema, **dict.fromkeys(times, pl.String()), "revision": pl.Int32()}
     held = pl.DataFrame(rows, schema=schema).with_columns(
         pl.col(times).str.to_datetime(time_unit="ms", time_zone="UTC")
     )

@@ -32,8 +32,8 @@ from labeling.testing.golden_diff import (
     compare_rows,
 )
 from labeling.testing.golden_run import _written
-from rules import RULES
 from tests.live_project import LiveProject
+from tests.shipped import RULES
 
 FIXTURES: Final = Path(__file__).resolve().parent.parent / "fixtures"
 START: Final = datetime(2020, 1, 1, tzinfo=UTC)

@@ -26,6 +26,7 @@ from labeling.config import Config, load_config, load_rules, load_tree
 from labeling.io.archive import Archive
 from labeling.io.store import Store
 from labeling.model.kinds import Rule
+from labeling.model.table import RuleTable, table_of
 from tests.kafka_broker import Broker
 from tests.replay_project import event as record
 from tests.replay_project import same_modules
@@ -111,6 +112,12 @@ class LiveProject:
         """The rules that it names."""
         with same_modules():
             return load_rules(self.config)
+
+    def loaded_tables(self) -> tuple[RuleTable, ...]:
+        """The tables of its rules and of its samples."""
+        with same_modules():
+            tree = load_tree(self.config)
+        return (*map(table_of, tree.rules), *(sample.table for sample in tree.samples))
 
     def produce(
         self, topic: str, events: Iterable[Mapping[str, Any] | bytes], partition: int = 0

@@ -6,18 +6,23 @@ from labeling import (
     AttributionRule,
     Event,
     LabelRule,
+    Rollup,
     count,
     happened,
     label,
     last_touch,
     linear,
+    rows,
     rows_of,
     sum_of,
     time_decay,
+    total,
 )
 from rules.action_sources import ACTION_SOURCES
 from rules.ad_click import AD_CLICK
+from rules.hourly import NOTE_HOURLY
 from rules.note_labels import NOTE_LABELS
+from rules.note_samples import NOTE_SAMPLES
 from tests.replay_project import RULE
 
 #: Quick ones: anchors ``show``, a window of half an hour.
@@ -71,6 +76,21 @@ CONVERTED = LabelRule(
 )
 #: Every kind of rule, hot and cold.
 CHAOS = (*SIMULATED, VALID_CAUSES, CONVERTED)
+#: By what an attribution says of its touches, and over samples.
+CAUSES_HOURLY = Rollup(
+    name="causes_hourly",
+    of=CAUSES,
+    by=("touch_type",),
+    sums={"rows": rows(), "credit": total("credit_linear")},
+)
+SAMPLES_HOURLY = Rollup(
+    name="samples_hourly",
+    of=NOTE_SAMPLES,
+    by=("scene", "status", "experiments"),
+    sums={"samples": rows(), "clicks": total("clicked"), "dwell_ms": total("dwell_ms")},
+)
+#: Every kind of rule, with samples and hourly sums of them: it needs a source ``ranker``.
+PRODUCTS = (*CHAOS, NOTE_SAMPLES, NOTE_HOURLY, CAUSES_HOURLY, SAMPLES_HOURLY)
 #: The same name and version, another meaning.
 CHANGED = (
     LabelRule(

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from labeling.testing.simulator import Disturbance, World, write_log
+from labeling.testing.simulator import Disturbance, FeatureLog, World, features_path, write_log
 from tests.kafka_broker import Broker
 from tests.live_project import LiveProject
 from tests.live_rules import CHAOS
@@ -23,6 +23,20 @@ START: Final = datetime(2026, 3, 20, 6, tzinfo=UTC)
 _WORLD: Final = World(users=300, items=200)
 #: Declared columns of the rules.
 COLUMNS: Final = {name: kind for rule in CHAOS for name, kind in rule.columns.items()}
+
+
+_RANKER: Final = """
+[[source]]
+name = "ranker"
+kind = "features"
+topics = ["{topic}"]
+max_disorder = "1m"
+features = {{ slot = "i32", item_quality = "f64", affinity = "f64" }}
+[source.map]
+request_id = "request_id"
+item_id = "item_id"
+served_ts = {{ path = "served_ts", unit = "ms" }}
+"""
 
 
 @cache
@@ -40,6 +54,27 @@ def simulated(
             disturbance=way,
         )  # fmt: skip
         return tuple(log.read_bytes().splitlines())
+
+
+@cache
+def served(
+    events: int, *, seed: int = 1, hours: float = 2.0, late: float = 0.0
+) -> tuple[bytes, ...]:
+    """What a ranker logged for ``simulated`` of these arguments, in the order of arrival.
+
+    Of some requests nothing, others were never shown; some records come twice, and ``late`` of them
+    by up to half an hour.
+    """
+    log = FeatureLog(
+        missing=0.03, unshown=0.03, duplicates=0.02, late=late, late_by_ms=1_800_000
+    )  # fmt: skip
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "log.jsonl"
+        write_log(
+            _WORLD, file, events=events, hours=hours, seed=seed, start=START, form="jsonl",
+            features=log,
+        )  # fmt: skip
+        return tuple(features_path(file).read_bytes().splitlines())
 
 
 def dealt(records: Sequence[bytes], shares: Sequence[int], seed: int = 0) -> list[list[bytes]]:
@@ -82,8 +117,16 @@ def simulated_project(
     return project
 
 
-def send(project: LiveProject, parts: Sequence[Sequence[bytes]]) -> None:
-    """Records to the partitions of the source's topic."""
-    (topic,) = project.config.source("app").topics
+def with_ranker(project: LiveProject, partitions: int = 3) -> None:
+    """Add a source ``ranker`` for what ``served`` gives, and a topic of markers."""
+    project.live["markers_topic"] = project.topic("markers")
+    topic = project.topic("ranker", partitions)
+    project.more += _RANKER.format(topic=topic)
+    project.write()
+
+
+def send(project: LiveProject, parts: Sequence[Sequence[bytes]], source: str = "app") -> None:
+    """Records to the partitions of a source's topic."""
+    (topic,) = project.config.source(source).topics
     for number, part in enumerate(parts):
         project.produce(topic, part, number)

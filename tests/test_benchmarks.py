@@ -19,7 +19,7 @@ import pytest
 
 from benchmarks import __main__ as command
 from benchmarks import attribution, commands, measure
-from rules import RULES
+from tests.shipped import RULES
 
 TINY: Final = {
     "evaluate": "--events 3000 --hours 1 --repeat 2",
@@ -28,9 +28,12 @@ TINY: Final = {
     "held": "--sizes 3000,6000 --batch 500 --steps 2 --carry all",
     "importing": "--events 2000 --hours 1 --repeat 1",
     "replay": "--sizes 2000,4000 --hours 1,2 --repeat 1",
-    "live": "--events 3000 --hours 1 --rate 1000 --seconds 3 --plain 1000",
+    "live": "--events 3000 --hours 1 --rate 1000 --seconds 3 --plain 1000 --features 600"
+    " --rollups 1 --markers 1 --samples wait",
     "cold": "--events 20000 --days 0.1 --steps 1",
     "attribution": "--events 20000 --hours 3 --rules all",
+    "offline": "--events 3000 --hours 1",
+    "samples_reader": "--samples 500 --features 2",
 }
 
 
@@ -120,6 +123,25 @@ def test_attributions_are_equal_to_the_sql() -> None:
     assert {rule.name for rule in RULES} == set(results["alone"])
     assert all(one["cpu_seconds_per_million"] > 0 for one in results["alone"].values())
     assert results["together"]["cpu_seconds"] > 0
+
+
+def test_live_makes_samples_of_features() -> None:
+    """With features each shown item finds its own: no sample is without, and all are read."""
+    told = printed("live")["results"]["backlog"]
+    assert told["no_features"] == 0 < told["joined"]
+    assert told["features"] > 2_000
+    assert told["cpu_us_per_event"] > 0
+    with pytest.raises(ValueError, match="--features"):
+        command.main(["live", "--samples", "wait"])
+
+
+def test_the_offline_table_is_the_view() -> None:
+    """What was exported has the view's rows, and an export without news ends sooner than one."""
+    results = printed("offline")["results"]
+    assert results["equal"] is True
+    assert results["rows"] > 1_000
+    assert results["hours"] == 1
+    assert results["peak_gb"] > 0
 
 
 def test_a_difference_from_the_sql_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,6 @@ from labeling import Event, LabelRule, aggregate, count, happened, sum_of
 from labeling.errors import RuleError
 from labeling.model.kinds import Rule
 from labeling.testing.check import Result, check, checks_of, fixture_events, wrapped
-from rules import RULES
 from tests.broken_rules import (
     AT_RANDOM,
     CAUGHT,
@@ -24,6 +23,7 @@ from tests.broken_rules import (
     NULL_CONDITION,
     TOO_NARROW,
 )
+from tests.shipped import RULES
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 

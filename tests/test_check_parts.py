@@ -20,9 +20,9 @@ from labeling.testing.check.domain import domain
 from labeling.testing.check.finding import Broken, Cell, differences
 from labeling.testing.check.shrink import smallest
 from labeling.testing.check.streams import frames
-from rules import RULES
 from rules.delayed_conversion import DELAYED_CONVERSION
 from rules.note_labels import NOTE_LABELS
+from tests.shipped import RULES
 
 FLOATING = LabelRule(
     name="floating",

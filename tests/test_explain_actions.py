@@ -14,10 +14,10 @@ from labeling import AttributionRule, Event, linear
 from labeling.engine.explain_actions import takes_back, touches_told
 from labeling.engine.points import points
 from labeling.testing.golden_case import Case, load
-from rules import RULES as SHIPPED
 from tests import replay_project
 from tests.attribution_rules import RULES
 from tests.replay_project import event, same_modules
+from tests.shipped import RULES as SHIPPED
 from tests.streamed import StreamedProject
 
 CASES: Final = Path(__file__).resolve().parent / "attribution_cases"

@@ -14,7 +14,7 @@ from labeling.testing.drives import DRIVES, Drive
 from labeling.testing.golden_case import CaseError, load, places
 from labeling.testing.golden_run import Failure, accept, check
 from labeling.testing.golden_table import TableError, read_table, text, value
-from rules import RULES
+from tests.shipped import RULES
 
 FIXTURES: Final = Path(__file__).resolve().parent.parent / "fixtures"
 CASE: Final = "note_labels/click_at_the_windows_end"

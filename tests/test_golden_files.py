@@ -12,7 +12,7 @@ from labeling.io.store import Store
 from labeling.testing.golden_case import Place, load, places
 from labeling.testing.golden_diff import compare_rows
 from labeling.testing.golden_run import check
-from rules import RULES
+from tests.shipped import RULES
 
 FIXTURES: Final = Path(__file__).resolve().parent.parent / "fixtures"
 

@@ -19,11 +19,11 @@ from labeling.testing.golden_diff import (
     compare_rows,
     difference_table,
 )
-from rules import RULES
 from rules.effective_play import EFFECTIVE_PLAY
 from tests.attribution_rules import RULES as ATTRIBUTION_RULES
 from tests.model.clock import Item, Source
 from tests.model.stream import Stream, current
+from tests.shipped import RULES
 
 FIXTURES: Final = Path(__file__).resolve().parent.parent / "fixtures"
 OPTIONS: Final = Path(__file__).resolve().parent / "attribution_cases"

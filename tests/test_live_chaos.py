@@ -6,17 +6,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.chaos import rampage, settings, settle
+import pytest
+
+from tests.chaos import prepared, rampage, settle
 from tests.kafka_broker import Broker
 from tests.live_process import ROOT
-from tests.live_stream import simulated_project
 
 KILLS = 20
 
 
+@pytest.mark.timeout(600)  # twenty starts and what they left, on a machine that does other work
 def test_twenty_kills(broker: Broker, tmp_path: Path) -> None:
-    """Every record is accounted for once, and live equals replay."""
-    project = simulated_project(tmp_path / "killed", broker, **settings())
+    """Every record is accounted for once, live equals replay, products equal a recount."""
+    project = prepared(tmp_path / "killed", broker)
     outcome = rampage(project, KILLS, seed=1)
     assert outcome.kills == KILLS
     assert outcome.repairs

@@ -15,7 +15,6 @@ from click.testing import CliRunner
 from labeling.cli.main import group as labeling
 from labeling.io.store import Store
 from labeling.testing.golden_case import places
-from rules import RULES
 from tests.kafka_broker import Broker
 from tests.live_golden import (
     COLUMNS,
@@ -32,6 +31,7 @@ from tests.live_golden import (
 from tests.live_process import catch_up, flow
 from tests.live_project import LiveProject
 from tests.replay_project import same_modules
+from tests.shipped import RULES
 
 GROUPS = groups()
 COLUMNS_TEXT = "\n".join(f"{name} = '{kind}'" for name, kind in COLUMNS.items())

@@ -21,10 +21,10 @@ from polars.testing import assert_frame_equal
 from labeling import Event, LabelRule, count, happened
 from labeling.config import load_tree
 from labeling.engine.changes import changes, empty_stored
+from labeling.engine.first import first_changes
 from labeling.io.store import Store
 from labeling.live import outbox
 from labeling.live.outbox import Outbox, listen
-from labeling.live.records import first_changes
 from labeling.model.event import TS
 from labeling.model.table import ROW_KEY
 from tests.kafka_broker import Broker

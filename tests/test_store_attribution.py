@@ -214,7 +214,9 @@ def made_before(path: Path) -> None:
     con = duckdb.connect(str(path))
     con.execute("UPDATE meta SET value = '2' WHERE key = 'schema_version'").fetchall()
     later = {"retracted": ("touch_ts", "touch_id"), "label_changes": ("touch_ts", "touch_id")}
-    for table, names in (later | {"rules": ("parts", "action_only", "touch_only")}).items():
+    samples = ("sample_of", "sample_label", "sample_delays", "sample_carried")
+    rules = ("parts", "action_only", "touch_only", *samples)
+    for table, names in (later | {"rules": rules}).items():
         for name in names:
             con.execute(f"ALTER TABLE {table} DROP COLUMN {name}").fetchall()
     con.close()
@@ -240,4 +242,4 @@ def test_a_store_of_version_2_is_migrated_once(tmp_path: Path) -> None:
         publish(store, [row(100, None), row(100, 1)])
         assert store.query("FROM buys_touches").height == 1
     with Store.open(path, read_only=True) as again:
-        assert again.query("SELECT value FROM meta WHERE key = 'schema_version'").item() == "3"
+        assert again.query("SELECT value FROM meta WHERE key = 'schema_version'").item() == "4"

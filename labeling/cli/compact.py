@@ -28,23 +28,27 @@ if TYPE_CHECKING:
 def command(before: str | None, beside: bool, path: Path | None) -> None:
     """Move what a stream archived into sorted files by hour; beside `labeling run`, or alone.
 
+    Events first, then the features of each source.
+
     Example: labeling compact --before 2026-11-20T06
     """
     from labeling.config import find_config, load_config
-    from labeling.io.archive import Archive
-    from labeling.io.compaction import compact, complete_before, stems
+    from labeling.io.compaction import Compacted, compact, complete_before, stems
+    from labeling.io.feature_archive import archives
     from labeling.io.remote import open_store
+    from labeling.io.shelf import named
 
     config = load_config(path or find_config())
-    archive = Archive(config.archive, config.columns)
     started = time.monotonic()
     with open_store(config.store, needed=beside) as store:
         before_ts = parse_hour(before) if before else complete_before(store, config.lateness_ms)
         if before_ts is None:
             click.echo("nothing to compact: no stream has read anything yet")
             return
-        done = compact(store, archive, before_ts, stems(store).__next__)
-        left = sum(file.hour is None for file in store.files())
+        done, left, stem = Compacted(), 0, stems(store)
+        for archive in archives(config):
+            done += compact(store, archive, before_ts, stem.__next__)
+            left += sum(file.hour is None for file in named(store, archive))
     if done.busy:
         raise StoreError(
             f"another compaction or import is at the archive of {config.store}; wait until it "

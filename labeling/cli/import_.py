@@ -55,9 +55,9 @@ def command(
     started = time.monotonic()
     with open_store(config.store) as store:
         if forget is not None:
-            from labeling.io.archive import Archive
+            from labeling.io.feature_archive import archive_named
 
-            rows = forget_file(store, Archive(config.archive, config.columns), forget)
+            rows = forget_file(store, *archive_named(config, forget))
             click.echo(f"forgot {forget}, which held {rows:,} events; import their input again")
             return
         totals = Totals()

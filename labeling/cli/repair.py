@@ -10,7 +10,7 @@ Not promised: rows of a point that the watermark has not passed.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +38,7 @@ def command(names: tuple[str, ...], dry_run: bool, beside: bool, path: Path | No
     Example: labeling repair --rule order_attribution
     """
     from labeling.config import find_config, load_config, load_tree
+    from labeling.config.features import waits_of
     from labeling.io import leases
     from labeling.io.archive import Archive
     from labeling.io.remote import open_store
@@ -54,14 +55,21 @@ def command(names: tuple[str, ...], dry_run: bool, beside: bool, path: Path | No
     ):
         if not dry_run:
             listen(store, config, tree)
+        waits = waits_of(tree.samples)
         for rule in rules:
             started = time.monotonic()
-            done = list(steps_of(store, archive, config, rule, dry=dry_run))
+            done = list(steps_of(store, archive, config, rule, waits, dry=dry_run))
             _print(_Sum(rule, done), time.monotonic() - started, dry=dry_run)
 
 
 def steps_of(
-    store: Store, archive: Archive, config: Config, rule: Rule, *, dry: bool
+    store: Store,
+    archive: Archive,
+    config: Config,
+    rule: Rule,
+    waits: Mapping[str, frozenset[str]] | None = None,
+    *,
+    dry: bool,
 ) -> Iterator[Published]:
     """Repair one rule, as it is made."""
     from backfill.heal import Heal
@@ -75,7 +83,7 @@ def steps_of(
         return Heal(store, archive, rule, through, config.memory_bytes, keep_ms, dry=dry).steps()
     refuse_streamed(store, rule)
     # In this order: what the watermark has passed was archived before the commit that is read.
-    mark_ms = cold_mark(store, rule, config.sources)
+    mark_ms = cold_mark(store, rule, config.sources, waits)
     through = store.last_commit
     standing = standing_of(store, rule, mark_ms, keep_ms)
     return Repair(

@@ -10,10 +10,10 @@ hours that a stream owns: those are named and left out always.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import click
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from backfill.plan import Plan
     from backfill.publish import HourDone
-    from labeling.config import Config
+    from labeling.config import Config, Tree
     from labeling.model.kinds import Rule
 
 
@@ -77,6 +77,7 @@ def command(
                 parse_hour(to),
                 sources=[s.name for s in config.sources],
                 live=topics_only(config),
+                **served(config, tree, rule),
                 memory_bytes=config.memory_bytes,
                 immature=immature,
                 force=force,
@@ -100,6 +101,21 @@ def command(
 def topics_only(config: Config) -> list[str]:
     """The sources that only a stream can read."""
     return [s.name for s in config.sources if s.topics and not s.files]
+
+
+class Served(TypedDict):
+    """What a plan must know of sources of features; see ``backfill.plan.plan``."""
+
+    apart: Sequence[str]
+    features: Mapping[str, int]
+
+
+def served(config: Config, tree: Tree, rule: Rule) -> Served:
+    """The sources of features that a rule's samples read, and those that they do not."""
+    from labeling.config.features import apart_from, within_of
+
+    features = within_of(tree.samples, rule.key)
+    return {"apart": apart_from(config.sources, features), "features": features}
 
 
 def chosen(rules: Sequence[Rule], names: Sequence[str]) -> list[Rule]:

@@ -19,14 +19,15 @@ from datetime import UTC, datetime
 from typing import Final
 
 from labeling.cli.upkeep import Upkeep
+from labeling.config.features import FEATURES, waits_of
 from labeling.config.rules import Tree
 from labeling.config.settings import Config
 from labeling.errors import StoreError
 from labeling.flow import Flow
-from labeling.io import leases
 from labeling.io.archive import Archive
 from labeling.io.endpoint import Endpoint, Limits
 from labeling.io.endpoint.server import Pages
+from labeling.io.feature_archive import archives, feature_archives, reading_all
 from labeling.io.remote import RemoteStore, open_store
 from labeling.io.remote.client import Client
 from labeling.io.remote.live import read_live
@@ -40,13 +41,14 @@ from labeling.live.feed import Feed
 from labeling.live.gather import Gather
 from labeling.live.items import Bundle
 from labeling.live.memory import open_shard
-from labeling.live.needs import announce, rates_of
+from labeling.live.needs import announce, rates_of, served_rates
 from labeling.live.patience import Patience
 from labeling.live.resume import Resume, follow, resume
 from labeling.live.shard import Shard
 from labeling.live.wiring import open_feeds, open_outbox
 from labeling.live.writer import Writer
 from labeling.model.kinds import Rule
+from labeling.products.health_metrics import HealthMetrics
 
 _LOG: Final = logging.getLogger("labeling")
 _FLUSH_S: Final = 30.0
@@ -105,12 +107,14 @@ class Running:
             with store.commit(f"topic {topic} starts anew") as commit:
                 commit.forget_positions(topic)
         take_over(store, self.cold)
-        with leases.reading(self.config.archive):
-            rates = rates_of(store, self._archive)
+        with reading_all(self.config):
+            served = [s.name for s in self.config.sources if s.topics and s.kind == FEATURES]
+            rates = rates_of(store, self._archive) | served_rates(store, served)
             announce(self.config, self.rules, self.cold, rates, max(1, len(self.addresses)))
-            begin = resume(store, self.config, self.rules)
+            begin = resume(store, self.config, self.rules, waits_of(self.tree.samples))
             shards = self._shards(begin)
-        sweep(store, self._archive)
+        for archive in archives(self.config):
+            sweep(store, archive)
         outbox = open_outbox(self.config, store, self.tree)
         stack.callback(outbox.close)
         if sent := outbox.recover():
@@ -125,6 +129,7 @@ class Running:
         live = self.config.live
         registry = self.board.registry
         registry.register(RepairMetrics(store))
+        registry.register(HealthMetrics(store))
         pages = Pages(self.board.health, self.board.status, registry)
         limits = Limits(timeout_ms=live.query_timeout_ms, rows=live.query_rows)
         endpoint = Endpoint(store, live.endpoint, limits=limits, pages=pages)
@@ -149,8 +154,8 @@ class Running:
     def _follow(self, stack: ExitStack, *, until_caught_up: bool) -> None:
         """Run another process, which begins where the one with the store says."""
         store, run = self._holder(stack)
-        with leases.reading(self.config.archive):
-            begin = follow(store, self.config, self.rules, run)
+        with reading_all(self.config):
+            begin = follow(store, self.config, self.rules, run, waits_of(self.tree.samples))
             shards = self._shards(begin)
 
         def floor() -> int | None:
@@ -205,7 +210,7 @@ class Running:
             ahead=Ahead(Gather(feeds, self.config.live, time.monotonic, floor, ends)),
             shards=begin.shards,
             open_shard=shards.__getitem__,
-            archiver=Archiver(self._archive, begin, self.process),
+            archiver=Archiver(self._archive, begin, self.process, feature_archives(self.config)),
             commit=commits,
             stopping=self.stop.is_set,
             patience=Patience(self.stop.wait, self._told),

@@ -20,7 +20,7 @@ import click
 from labeling.errors import ConfigError, DataError
 
 if TYPE_CHECKING:  # the simulator is imported when the command runs: --help stays fast
-    from labeling.testing.simulator import Written
+    from labeling.testing.simulator import FeatureLog, Written
 
 FORMATS: Final = ("parquet", "jsonl")
 SHARE: Final = click.FloatRange(0.0, 1.0)
@@ -86,9 +86,31 @@ def _duration(_: click.Context, __: click.Parameter, value: str) -> int:
     default=False,
     help="Also NAME.features.SUFFIX, what the ranking service logged.",
 )
+@click.option(
+    "--feature-bytes",
+    "record_bytes",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Pad each record of features to about so many bytes of JSON.",
+)
+@click.option("--features-missing", "missing", type=SHARE, default=0.0, help="Share of requests.")
+@click.option(
+    "--features-unshown", "unshown", type=SHARE, default=0.0, help="Further requests, never shown."
+)
+@click.option(
+    "--features-twice", "twice", type=SHARE, default=0.0, help="Share that arrives twice."
+)
+@click.option(
+    "--features-late",
+    "served_late",
+    type=SHARE,
+    default=0.0,
+    help="Share that arrives up to --late-by late.",
+)
+@click.option("--by-request", is_flag=True, help="One record of features for a whole list.")
 def command(
     *, users: int | None, items: int | None, form: str | None, out: Path, **given: Any
-) -> None:  # fmt: skip
+) -> None:
     """Write a log of simulated traffic: users, sessions, lists, clicks, views and what follows.
 
     The same arguments give the same rows. docs/simulate.md tells what the world is like.
@@ -107,15 +129,31 @@ def command(
         raise ConfigError("--bad needs --format jsonl: Parquet holds no line that is no event")
     sizes: dict[str, Any] = {"users": users, "items": items}
     disturbance = Disturbance(**way)
+    asked = _features(given, way["late_by_ms"])
     began = time.perf_counter()
     with _explained(out), _progress(given["events"]) as advance:
         world = World(**{name: size for name, size in sizes.items() if size is not None})
         written = write_log(
-            world, out, form=chosen, disturbance=disturbance, advance=advance, **given
-        )
+            world, out, form=chosen, disturbance=disturbance, advance=advance,
+            features=asked() if asked else False, **given,
+        )  # fmt: skip
     seconds = time.perf_counter() - began
-    beside = f", {written.features:,} features: {features_path(out)}" if given["features"] else ""
+    beside = f", {written.features:,} features: {features_path(out)}" if asked else ""
     click.echo(f"{_summary(given['events'], written, seconds)}: {out}{beside}")
+
+
+def _features(given: dict[str, Any], late_by_ms: int) -> Callable[[], FeatureLog] | None:
+    """Take what is about features out of the options: how they are made, None for no features."""
+    from labeling.testing.simulator import FeatureLog
+
+    names = {"twice": "duplicates", "served_late": "late"}
+    options = ("record_bytes", "missing", "unshown", "twice", "served_late", "by_request")
+    told = {names.get(name, name): given.pop(name) for name in options}
+    if given.pop("features"):
+        return lambda: FeatureLog(**told, late_by_ms=late_by_ms)
+    if any(told.values()):
+        raise ConfigError("options of features need --features")
+    return None
 
 
 def _summary(events: int, written: Written, seconds: float) -> str:

@@ -74,15 +74,9 @@ def _sample(
     config: Config, source: SourceConfig, count: int, file: Path | None
 ) -> Iterator[Decoded]:
     """The first ``count`` records of a file, else of the source's files or topics, decoded."""
-    from labeling.io.decode import Decoder
-    from labeling.io.registry import source_registry
+    from labeling.io.decoders import open_decoder
 
-    decoder = Decoder(
-        source,
-        config.columns,
-        max_clock_skew_ms=config.max_clock_skew_ms,
-        registry=source_registry(config, source),
-    )
+    decoder = open_decoder(config, source)
     from_topics = file is None and not source.files
     batches = _polled(config, source, count) if from_topics else _read(config, source, count, file)
     for batch in batches:

@@ -19,7 +19,7 @@ import click
 
 from labeling.cli.output import emit
 from labeling.cli.progress import progress_bar
-from labeling.cli.replay import chosen, left_out, published, topics_only
+from labeling.cli.replay import chosen, left_out, published, served, topics_only
 from labeling.cli.times import parse_hour
 from labeling.errors import DataError
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from backfill.verify import HourVerified
     from backfill.verify_plan import VerifyPlan
-    from labeling.config import Config
+    from labeling.config import Config, Tree
     from labeling.io.archive import Archive
     from labeling.io.store import Store
     from labeling.model.kinds import Rule
@@ -98,7 +98,7 @@ def command(
             report.rule(each, _verified(store, archive, each, form))
         report.finish()
         if publish:
-            _heal(store, archive, config, report)
+            _heal(store, archive, config, tree, report)
     if any(each.left_out for each in plans):
         raise DataError(_left_out(plans))
     ctx.exit(1 if report.bugs else 0)
@@ -190,7 +190,7 @@ class _Report:
         return text
 
 
-def _heal(store: Store, archive: Archive, config: Config, report: _Report) -> None:
+def _heal(store: Store, archive: Archive, config: Config, tree: Tree, report: _Report) -> None:
     """Publish the hours that differ, through replay's own plan and publication."""
     from backfill.blocks import HOUR, runs
     from backfill.plan import plan
@@ -204,6 +204,7 @@ def _heal(store: Store, archive: Archive, config: Config, report: _Report) -> No
             run[-1] + HOUR,
             sources=[s.name for s in config.sources],
             live=topics_only(config),
+            **served(config, tree, rule),
             memory_bytes=config.memory_bytes,
             force=True,
         )

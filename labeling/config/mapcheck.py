@@ -13,6 +13,7 @@ from typing import Final
 
 import polars as pl
 
+from labeling.config.features import shown
 from labeling.config.hints import nearest
 from labeling.config.paths import ELEMENT, INDEX, PARENT, split_path
 from labeling.config.source import TIME_UNITS, Emit, SourceConfig, Spec
@@ -47,7 +48,7 @@ def check_source(source: SourceConfig, schema: Mapping[str, pl.DataType]) -> Non
             try:
                 _check(column, spec, schema, emit)
             except ValueError as error:
-                raise ValueError(f"{place}: map.{column}: {error}") from None
+                raise ValueError(f"{place}: map.{shown(source, column)}: {error}") from None
 
 
 def _no_element(emit: Emit, place: str) -> None:

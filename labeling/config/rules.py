@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from labeling.config.features import FEATURES
 from labeling.config.hints import nearest
 from labeling.config.settings import Config
 from labeling.errors import ConfigError, LabelingError
@@ -116,6 +117,21 @@ def _check_products(tree: Tree, config: Config) -> None:
             raise ConfigError(
                 f"{config.rules}: {product.name!r} is made of {behind.key}, which is not in the "
                 f"tuple{' with this definition' if behind.key in known else ''}; add it"
+            )
+    there = [s.name for s in config.sources if s.kind == FEATURES]
+    for sample in tree.samples:
+        source = sample.features.source
+        if source not in there:
+            hint = nearest(source, there) if there else "; the file has none"
+            raise ConfigError(
+                f"sample rule {sample.name!r} takes features of {source!r}, which is no [[source]] "
+                f"of kind = 'features' in {config.path}{hint}"
+            )
+    for rule in tree.rules:
+        if FEATURES in rule.event_types:
+            raise ConfigError(
+                f"rule {rule.name!r} reads event type {FEATURES!r}, which is that of features: no "
+                "rule reads those; a SampleRule joins them"
             )
 
 

@@ -18,6 +18,7 @@ import polars as pl
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from labeling.config.cluster import ClusterConfig
+from labeling.config.features import FEATURES, KEYS, check_columns, columns_of, schema_of
 from labeling.config.health import HealthConfig
 from labeling.config.hints import Table, explain, nearest
 from labeling.config.live import LiveConfig
@@ -92,7 +93,7 @@ class Config(Table):
 
     @model_validator(mode="after")
     def _whole(self) -> Config:
-        schema = event_schema(self.columns)
+        check_columns(self.columns)
         seen: set[str] = set()
         for source in self.sources:
             if source.name in seen:
@@ -100,6 +101,7 @@ class Config(Table):
             seen.add(source.name)
             if source.topics:
                 self.cluster_name(source.cluster, f"[[source]] {source.name!r}")
+            schema = schema_of(source, self.columns)
             check_source(source, schema)
             try:
                 record_shape(source, schema)
@@ -125,6 +127,10 @@ class Config(Table):
             hint = nearest(name, self.clusters) if self.clusters else "; there is no [cluster.*]"
             raise ValueError(f"{place}: no [cluster.{name}]{hint}")
         return name
+
+    def columns_of(self, source: SourceConfig) -> Mapping[str, str]:
+        """The declared columns of what a source gives: those of ``[columns]``, or its features."""
+        return columns_of(source, self.columns)
 
     def event_schema(self) -> dict[str, pl.DataType]:
         """The contract's columns followed by the declared ones."""
@@ -167,8 +173,11 @@ def _with_own_names(data: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(sources, list) or not isinstance(columns, dict):
         return dict(data)
     own = {name: name for name in (*EVENT_SCHEMA, *columns) if name != "props"}
+    keys = {name: name for name in KEYS}
     mapped = [
-        {**s, "map": own} if isinstance(s, dict) and not {"map", "emit"} & s.keys() else s
+        {**s, "map": keys if s.get("kind") == FEATURES else own}
+        if isinstance(s, dict) and not {"map", "emit"} & s.keys()
+        else s
         for s in sources
     ]
     return {**data, "source": mapped}

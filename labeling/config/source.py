@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from labeling.config.features import FEATURES, inside
 from labeling.config.hints import Table
 from labeling.config.paths import split_path
 from labeling.model.window import duration_ms
@@ -180,10 +181,13 @@ class SourceConfig(Table):
     import``; ``topics`` of ``cluster`` are what ``labeling run`` reads, from ``start`` on
     (``earliest``, ``latest``, a time, or offsets by partition) where no position is committed. A
     partition that has been read to its end counts as idle after ``idle_after_ms``.
-    ``event_types`` tells what the source can carry, so that rules need not wait for it.
+    ``event_types`` tells what the source can carry, so that rules need not wait for it. Of kind
+    ``features`` a source has columns of its own, ``features``: see ``labeling.config.features``.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
+    kind: Literal["events", "features"] = "events"
+    features: dict[str, str] = Field(default_factory=dict)
     format: Literal["json", "csv", "parquet", "avro", "protobuf"] = "json"
     files: OneOrMore = ()
     topics: OneOrMore = ()
@@ -241,7 +245,8 @@ class SourceConfig(Table):
     def emits(self) -> tuple[Emit, ...]:
         """The blocks with their full maps: the source's own, overlaid by each block's."""
         blocks = self.emit or (Emit(),)
-        return tuple(e.model_copy(update={"map": {**self.map, **e.map}}) for e in blocks)
+        full = tuple(e.model_copy(update={"map": {**self.map, **e.map}}) for e in blocks)
+        return tuple(inside(e, self) for e in full) if self.kind == FEATURES else full
 
 
 def known_timezone(name: str) -> str:

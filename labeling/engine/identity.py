@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from labeling.engine.keys import string_key
+from labeling.engine.keys import string_key, user_key
 from labeling.engine.runs import Keys, Places, distinct
 from labeling.model.event import IDENTITY, ORIGIN_SCHEMA
 
@@ -105,6 +105,34 @@ class Identities:
         """Without the minutes that end before the time."""
         kept = {m: p for m, p in self.minutes.items() if (m + 1) * _BUCKET_MS > low_ms}
         return replace(self, minutes=kept)
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """A batch's events, in its order: new, too late, and seen before (with ``conflict``)."""
+
+    accepted: pl.DataFrame
+    too_late: pl.DataFrame
+    duplicates: pl.DataFrame
+
+
+def told_apart(seen: Identities, batch: pl.DataFrame) -> tuple[Identities, Outcomes]:
+    """Tell what is too late, then what is a repeat, from what is new.
+
+    Args:
+        seen: what came before.
+        batch: judged events (``Watermarks.judge``), one item after the other as they came.
+
+    Returns:
+        The identities with the new ones, and what became of each event.
+    """
+    too_late = batch["arrival"] == "too_late"
+    timely = (batch.filter(~too_late) if too_late.any() else batch).with_columns(user_key())
+    seen, told = seen.add(timely)
+    repeat = told["repeat"]
+    accepted = (timely.filter(~repeat) if repeat.any() else timely).drop("user_key")
+    again = timely.filter(repeat).with_columns(told["conflict"].filter(repeat)).drop("user_key")
+    return seen, Outcomes(accepted, batch.filter(too_late), again)
 
 
 def _hashed(events: pl.DataFrame) -> tuple[Places, npt.NDArray[np.int64], _Part]:

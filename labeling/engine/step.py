@@ -19,7 +19,7 @@ from labeling.engine.asking import Span, asked, instant, lane_keys
 from labeling.engine.evaluate import anchor_columns, label_columns, labels_at, untouched
 from labeling.engine.grouped import no_rows, rows_by_group
 from labeling.engine.holding import ANCHOR, by_lane, places_of
-from labeling.engine.keys import user_key
+from labeling.engine.identity import told_apart
 from labeling.engine.log import Numbers
 from labeling.engine.runs import distinct
 from labeling.engine.state import State, held, restore, settled, start
@@ -62,16 +62,11 @@ def step(
     Returns:
         The next state, and what came out.
     """
-    too_late = batch["arrival"] == "too_late"
-    timely = (batch.filter(~too_late) if too_late.any() else batch).with_columns(user_key())
-    seen, told = state.seen.add(timely)
-    repeat = told["repeat"]
-    accepted = (timely.filter(~repeat) if repeat.any() else timely).drop("user_key")
-    out_of = timely.filter(repeat).with_columns(told["conflict"].filter(repeat)).drop("user_key")
-    now = held(state, accepted, seen)
+    seen, came = told_apart(state.seen, batch)
+    now = held(state, came.accepted, seen)
     first = state.anchors.end
-    rows = {r.key: _rows(r, now, accepted, watermarks.of_rule(r), first) for r in rules}
-    out = Out(rows, accepted, batch.filter(too_late), out_of)
+    rows = {r.key: _rows(r, now, came.accepted, watermarks.of_rule(r), first) for r in rules}
+    out = Out(rows, came.accepted, came.too_late, came.duplicates)
     return settled(now, rules, watermarks), out
 
 

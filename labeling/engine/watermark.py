@@ -82,11 +82,22 @@ class Watermarks:
     rules: Mapping[str, int]
 
     @staticmethod
-    def start(sources: Sequence[Source], rules: Sequence[Rule]) -> Watermarks:
-        """Before anything was read: all at ``NEVER``."""
+    def start(
+        sources: Sequence[Source],
+        rules: Sequence[Rule],
+        waits: Mapping[str, frozenset[str]] | None = None,
+    ) -> Watermarks:
+        """Before anything was read: all at ``NEVER``.
+
+        Args:
+            sources: what is read.
+            rules: what is evaluated.
+            waits: rule key to types that it waits for beside those that it reads.
+        """
+        more = waits or {}
         return Watermarks(
             specs=tuple(sources),
-            reads={r.key: r.event_types for r in rules},
+            reads={r.key: r.event_types | more.get(r.key, frozenset()) for r in rules},
             marks={(s.name, p): NEVER for s in sources for p in s.partitions},
             idle=frozenset(),
             sources={s.name: NEVER for s in sources},
@@ -100,12 +111,13 @@ class Watermarks:
         marks: Mapping[tuple[str, str], int],
         idle: Iterable[tuple[str, str]],
         passed: Mapping[str, int],
+        waits: Mapping[str, frozenset[str]] | None = None,
     ) -> Watermarks:
         """As committed: ``passed`` has ``F`` of sources by name and of rules by key.
 
         A rule that is new starts where the sources that feed it have come to.
         """
-        fresh = Watermarks.start(sources, rules)
+        fresh = Watermarks.start(sources, rules, waits)
         known = replace(
             fresh,
             marks={**fresh.marks, **marks},

@@ -19,7 +19,7 @@ from itertools import count
 from typing import Final
 
 from labeling.engine.watermark import NEVER
-from labeling.io import leases
+from labeling.io import leases, shelf
 from labeling.io.archive import SORTED_BY, Archive, ArchiveFile, hour_of, hour_start
 from labeling.io.merging import batches, merge_alone
 from labeling.io.store import Store
@@ -52,6 +52,17 @@ class Compacted:
     merged: int = 0
     swept: Swept = field(default_factory=Swept)
     busy: bool = False
+
+    def __add__(self, other: Compacted) -> Compacted:
+        """Both together, of one archive and another."""
+        return Compacted(
+            self.tails + other.tails,
+            self.events + other.events,
+            tuple(sorted({*self.hours, *other.hours})),
+            self.merged + other.merged,
+            self.swept + other.swept,
+            self.busy or other.busy,
+        )
 
 
 def complete_before(store: Store, lateness_ms: int) -> datetime | None:
@@ -94,7 +105,8 @@ def compact(
         if not mine:
             return Compacted(busy=True)
         done = Compacted(swept=sweep_alone(store, archive))
-        tails = [f for f in store.files(to_ts=before_ts) if f.hour is None and f.max_ts < before_ts]
+        reached = shelf.named(store, archive, to_ts=before_ts)
+        tails = [f for f in reached if f.hour is None and f.max_ts < before_ts]
         tails.sort(key=lambda f: (f.min_ts, f.name))  # few hours in each batch
         hours = set[datetime]()
         for batch in batches(tails, batch_rows):

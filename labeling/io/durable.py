@@ -44,6 +44,20 @@ def write_durably(frame: pl.DataFrame, path: Path) -> int:
     return path.stat().st_size
 
 
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Give a file that was written whole its name, durably, over an older file of that name.
+
+    Whoever has the older one open goes on reading it.
+
+    Args:
+        temporary: in the same folder.
+        path: the name.
+    """
+    _sync(temporary)
+    temporary.rename(path)
+    _sync(path.parent)
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder and the missing ones above it, each durably."""
     if not folder.is_dir():

@@ -24,9 +24,11 @@ import polars as pl
 from labeling.config.settings import Config
 from labeling.config.source import SourceConfig
 from labeling.errors import DataError, StoreError
-from labeling.io import leases
-from labeling.io.archive import Archive
-from labeling.io.decode import Decoded, Decoder
+from labeling.io import leases, shelf
+from labeling.io.archive import Archive, ArchiveFile
+from labeling.io.decode import Decoded
+from labeling.io.decoders import open_decoder
+from labeling.io.feature_archive import archive_of, archives
 from labeling.io.files import read_batches
 from labeling.io.intake import Intake, Taken
 from labeling.io.merging import merge_small
@@ -135,11 +137,11 @@ class Importer:
         self._now = now
         self.store = store
         self.config = config
-        self.archive = Archive(config.archive, config.columns)
         self._tell = progress or (lambda _: None)
         self._stems = stems(store)
-        _refuse_foreign(store, self.archive)
-        sweep(store, self.archive)
+        for archive in archives(config):
+            _refuse_foreign(store, archive)
+            sweep(store, archive)
 
     def run(self, plan: Plan) -> Totals:
         """Import the files, merge small ones of the hours touched, declare the source's end.
@@ -161,14 +163,13 @@ class Importer:
                 totals.add(self._commit(plan, chunk, hours))
         with self.store.commit(f"end of import of {plan.source.name}") as commit:
             commit.end_source(plan.source.name, plan.until_ts)
-        merge_small(self.store, self.archive, sorted(hours), lambda: next(self._stems))
+        archive = archive_of(self.config, plan.source)
+        merge_small(self.store, archive, sorted(hours), lambda: next(self._stems))
         return totals
 
     def _chunks(self, plan: Plan) -> Iterator[_Chunk]:
         """The input in chunks, each of at least one record or finished file."""
-        decoder = Decoder(
-            plan.source, self.config.columns, max_clock_skew_ms=self.config.max_clock_skew_ms
-        )
+        decoder = open_decoder(self.config, plan.source)
         chunk = _Chunk()
         for path in plan.files:
             file = Totals()
@@ -194,18 +195,13 @@ class Importer:
     def _commit(self, plan: Plan, chunk: _Chunk, hours: set[datetime]) -> Totals:
         """Take a chunk in; what it added, with the hours it touched put into ``hours``."""
         totals = chunk.totals
+        archive = archive_of(self.config, plan.source)
         what = f"import of {plan.source.name}"
-        with leases.reading(self.archive.root), self.store.commit(what) as commit:
+        with leases.reading(archive.root), self.store.commit(what) as commit:
             if chunk.events:
-                intake = Intake(
-                    self.archive,
-                    self.store.files,
-                    commit.number,
-                    lambda: next(self._stems),
-                    plan.live_since,
-                )
+                intake = intake_of(self.store, archive, commit.number, self._stems, plan.live_since)
                 taken = intake.take(chunk.pop_events())
-                record(commit, taken, taken.conflicts)
+                record(commit, archive, taken, taken.conflicts)
                 hours.update(f.hour for f in taken.files if f.hour is not None)
                 totals.too_late, totals.duplicate = taken.too_late, taken.duplicate
                 totals.accepted, totals.conflicts = taken.accepted, taken.conflicts.height
@@ -224,9 +220,24 @@ class Importer:
         return totals
 
 
-def record(commit: Commit, taken: Taken, conflicts: pl.DataFrame) -> None:
+def intake_of(
+    store: Store,
+    archive: Archive,
+    commit: int | None,
+    stem: Iterator[str],
+    live_since: datetime | None,
+) -> Intake:
+    """How what was read is taken into an archive; see ``Intake``."""
+
+    def files(from_ts: datetime, to_ts: datetime) -> Sequence[ArchiveFile]:
+        return shelf.named(store, archive, from_ts, to_ts)
+
+    return Intake(archive, files, commit, lambda: next(stem), live_since)
+
+
+def record(commit: Commit, archive: Archive, taken: Taken, conflicts: pl.DataFrame) -> None:
     """Note in a commit what an intake did: files, conflicts, events that came too late."""
-    commit.add_files(taken.files)
+    shelf.add(commit, archive, taken.files)
     commit.append_conflicts(conflicts)
     commit.append_late(taken.late)
 
@@ -252,13 +263,14 @@ def forget(store: Store, archive: Archive, name: str) -> int:
     Raises:
         DataError: the archive has no such file.
     """
-    held = [f.rows for f in store.files() if f.name == name]
+    held = [f.rows for f in shelf.named(store, archive) if f.name == name]
     if not held:
         raise DataError(
-            f"the archive has no file {name}; `labeling sql 'from archive_files'` lists them"
+            f"the archive {archive.root} has no file {name}; `labeling sql 'from archive_files'` "
+            "lists those of events, 'from feature_files' those of features"
         )
     with store.commit(f"archive file {name} forgotten") as commit:
-        commit.remove_files([name])
+        shelf.remove(commit, archive, [name])
     archive.remove([name])
     return held[0]
 
@@ -277,7 +289,7 @@ def _refuse_foreign(store: Store, archive: Archive) -> None:
     Raises:
         StoreError: says so, and what to do.
     """
-    if store.files():
+    if shelf.named(store, archive):
         return
     foreign = [f for f in lying(archive.root) if f.store_id != store.store_id]
     if foreign:

@@ -19,6 +19,7 @@ import polars as pl
 
 from labeling.engine.keys import user_key
 from labeling.io.archive import Archive, ArchiveFile, hour_of, hour_start
+from labeling.io.feature_archive import prepared
 from labeling.io.store.columns import POSITION
 from labeling.model.event import IDENTITY, event_schema
 
@@ -115,7 +116,8 @@ class Intake:
             owned = pl.col("event_ts") >= self.live_since
             arrival = pl.when(owned).then(pl.lit("too_late")).otherwise(arrival)
         marks = {"arrival": arrival, "archived": pl.lit(self.commit, pl.Int64)}
-        return events.with_columns(user_key(), **marks).select(list(self.archive.schema))
+        marked = prepared(self.archive, events.with_columns(user_key(), **marks))
+        return marked.select(list(self.archive.schema))
 
     def _first_of_input(
         self, events: pl.DataFrame

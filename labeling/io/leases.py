@@ -6,7 +6,7 @@ seen the names. No clock and no counter is needed for that order.
 
 Always holds: a lease ends with its process, whatever ends it (``flock``); a lease that is held is
 seen by everybody who looks after ``reading`` was entered; of those who swap names of one store, one
-at a time has its turn, and so of those who publish past hours.
+at a time has its turn, and so of those who publish past hours, and of those who tell markers.
 
 Not promised: leases across machines whose file system does not share ``flock``; nor that a lease
 ends while a child that was forked without ``exec`` lives on.
@@ -29,6 +29,7 @@ from labeling.io.durable import make_folder
 READERS: Final = ".readers"
 _SWAP: Final = ".swap"
 _PUBLISHING: Final = ".publishing"
+_TELLING: Final = ".notifying"
 
 
 @contextmanager
@@ -88,7 +89,19 @@ def alone(store: Path) -> Iterator[bool]:
     Raises:
         StoreError: the folder cannot be written.
     """
-    path = store.with_name(store.name + _SWAP)
+    with _unless_held(store.with_name(store.name + _SWAP)) as mine:
+        yield mine
+
+
+@contextmanager
+def telling(store: Path) -> Iterator[bool]:
+    """Be the only one who tells a store's markers to others; arguments and result as ``alone``."""
+    with _unless_held(store.with_name(store.name + _TELLING)) as mine:
+        yield mine
+
+
+@contextmanager
+def _unless_held(path: Path) -> Iterator[bool]:
     try:
         handle = _lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -105,7 +105,8 @@ class _Block:
                 self.fillers[name] = filler
         own = source.emit[number].map if source.emit else {}
         self.several = emit.explode is not None or number > 0
-        self.suffixed = self.several and "event_id" not in own
+        # Of features the id is the item's, also where a record has several.
+        self.suffixed = self.several and "event_id" not in own and source.kind == "events"
         self.wants_rest = "props" in emit.map and emit.map["props"].path == REST
 
     def run(

@@ -136,6 +136,7 @@ def _word(dtype: pl.DataType) -> str:
     if dtype.is_integer():
         return "whole number in range"
     words = {"String": "text", "Boolean": "truth value", "Float64": "number"}
+    words["List(Float64)"] = "list of numbers"
     return words.get(str(dtype), "list of texts")
 
 

@@ -39,6 +39,8 @@ def read_values(raw: pl.Series, dtype: pl.DataType, how: How, *, clean: bool = F
         clean: no text of ``raw`` holds a NUL, so that need not be looked for.
     """
     if isinstance(dtype, pl.List):
+        if dtype.inner == pl.Float64():
+            return _numbers(raw, how.split)
         return _lists(raw, how.split, clean=clean)
     if isinstance(dtype, pl.Datetime):
         return times(raw, how.ratio, how.timezone)
@@ -80,6 +82,20 @@ def why(shown: pl.Series, dtype: pl.DataType, how: How) -> pl.Series:
         .cast(pl.String)
     )
     return pl.DataFrame({"t": text}).select(reason).to_series()
+
+
+def _numbers(raw: pl.Series, split: str | None) -> pl.Series:
+    """Lists of numbers, each finite: a place in a vector means something, so none is left out."""
+    if split is not None and not raw.dtype.is_nested():
+        raw = as_text(raw).str.split(split)
+    dtype = raw.dtype
+    if isinstance(dtype, pl.Array):
+        raw, dtype = raw.arr.to_list(), pl.List(dtype.inner)
+    if not isinstance(dtype, pl.List) or dtype.inner.is_nested():
+        return pl.Series(raw.name, [None], dtype=pl.List(pl.Float64)).new_from_index(0, len(raw))
+    lists = raw.cast(pl.List(pl.Float64), strict=False)
+    bad = lists.list.eval(~pl.element().is_finite().fill_null(value=False)).list.any()
+    return where(lists, ~bad.fill_null(value=False))
 
 
 def _booleans(text: pl.Series) -> pl.Series:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from labeling.io import leases
+from labeling.io import leases, shelf
 from labeling.io.archive import Archive, ArchiveFile
 from labeling.io.store import Store
 from labeling.io.swapping import Swept, swap
@@ -61,7 +61,7 @@ def merge_alone(
     """
     small: dict[datetime, list[ArchiveFile]] = {hour: [] for hour in hours}
     if hours:
-        for file in store.files(min(hours), max(hours) + timedelta(hours=1)):
+        for file in shelf.named(store, archive, min(hours), max(hours) + timedelta(hours=1)):
             if file.hour in small and file.rows < SMALL:
                 small[file.hour].append(file)
     groups = [g for files in small.values() for g in batches(files, most) if len(g) >= fewest]

@@ -12,7 +12,7 @@ thousand users reads most groups. Files of a stream's tail are not sorted, and a
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -122,7 +122,7 @@ class Pruned:
                     hits += list(self._hits(opened, types, users))
         return Matching(tuple(hits), from_ts, to_ts)
 
-    def _hits(self, opened: _Opened, types: Collection[str], users: Users) -> Iterator[Hit]:
+    def _hits(self, opened: Groups, types: Collection[str], users: Users) -> Iterator[Hit]:
         for group in range(opened.groups):
             if not _any_in(users, *opened.users(group)):
                 continue
@@ -163,21 +163,35 @@ class Pruned:
         self.tally.events += events.height
         return events
 
-    @contextmanager
-    def _open(self, file: ArchiveFile) -> Iterator[_Opened]:
-        """A file for reading by row group; what is wrong with it is told by its name."""
-        with self.archive.damage_explained([file]):
-            try:
-                with pq.ParquetFile(self.archive.root / file.name) as opened:
-                    self.tally.files.add(file.name)
-                    self.tally.bytes += opened.metadata.serialized_size
-                    yield _Opened(file, opened, self.archive, self.tally)
-            except pa.ArrowException as error:
-                raise OSError(str(error)) from error
+    def _open(self, file: ArchiveFile) -> AbstractContextManager[Groups]:
+        """A file for reading by row group."""
+        return open_groups(self.archive, file, self.tally)
 
 
-class _Opened:
-    """An open file of the archive."""
+@contextmanager
+def open_groups(archive: Archive, file: ArchiveFile, tally: Tally) -> Iterator[Groups]:
+    """A file for reading by row group; what is wrong with it is told by its name.
+
+    Args:
+        archive: where it lies.
+        file: from the store.
+        tally: counts what is read.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    with archive.damage_explained([file]):
+        try:
+            with pq.ParquetFile(archive.root / file.name) as opened:
+                tally.files.add(file.name)
+                tally.bytes += opened.metadata.serialized_size
+                yield Groups(file, opened, archive, tally)
+        except pa.ArrowException as error:
+            raise OSError(str(error)) from error
+
+
+class Groups:
+    """An open file of the archive; ``open_groups`` makes it. ``groups`` is how many it has."""
 
     def __init__(
         self, file: ArchiveFile, opened: pq.ParquetFile, archive: Archive, tally: Tally

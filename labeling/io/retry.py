@@ -22,11 +22,10 @@ from labeling.config.rules import load_rules
 from labeling.config.settings import Config
 from labeling.config.source import SourceConfig
 from labeling.io import leases
-from labeling.io.archive import Archive
-from labeling.io.decode import Decoded, Decoder, RecordBatch
-from labeling.io.importing import Totals, counts_of, record, stems
-from labeling.io.intake import Intake
-from labeling.io.registry import source_registry
+from labeling.io.decode import Decoded, RecordBatch
+from labeling.io.decoders import open_decoder
+from labeling.io.feature_archive import archive_of
+from labeling.io.importing import Totals, counts_of, intake_of, record, stems
 from labeling.io.store import Store
 from labeling.io.store.columns import POSITION
 from labeling.io.store.ownership import live_since
@@ -115,7 +114,6 @@ class _Job:
     now: datetime | None
 
     def __post_init__(self) -> None:
-        self._archive = Archive(self.config.archive, self.config.columns)
         self._stems = stems(self.store)
         self._live_since = live_since(self.store.query, lambda: load_rules(self.config))
 
@@ -127,12 +125,7 @@ class _Job:
         records = whole.unique(_RECORD, keep="last", maintain_order=True)
         listed = rejects.join(records, on=_RECORD, how="semi", nulls_equal=True)
         self.result.cut += rejects.height - listed.height
-        decoder = Decoder(
-            source,
-            self.config.columns,
-            max_clock_skew_ms=self.config.max_clock_skew_ms,
-            registry=source_registry(self.config, source),
-        )
+        decoder = open_decoder(self.config, source)
         batch = RecordBatch(records["raw"].to_list(), records.select(list(POSITION_SCHEMA)))
         decoded = decoder.decode(batch, self.now)
         still = decoded.rejects.select(list(POSITION))
@@ -153,22 +146,17 @@ class _Job:
         events = decoded.events.join(
             touched, on=_RECORD, how="semi", nulls_equal=True, maintain_order="left"
         )
+        archive = archive_of(self.config, source)
         what = f"rejects of {source.name} fed again"
-        with leases.reading(self._archive.root), self.store.commit(what) as commit:
-            intake = Intake(
-                self._archive,
-                self.store.files,
-                commit.number,
-                lambda: next(self._stems),
-                self._live_since,
-            )
+        with leases.reading(archive.root), self.store.commit(what) as commit:
+            intake = intake_of(self.store, archive, commit.number, self._stems, self._live_since)
             taken = intake.take(events)
             mine = taken.repeated.join(resolved, on=place, how="semi", nulls_equal=True)
             dropped = [f"dropped_{c}" for c in place]
             conflicts = taken.conflicts.join(
                 resolved, left_on=dropped, right_on=place, how="semi", nulls_equal=True
             )
-            record(commit, taken, conflicts)
+            record(commit, archive, taken, conflicts)
             commit.append_rejects(new)
             commit.mark_retried(resolved)
             totals = Totals(

@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from labeling.io import leases
+from labeling.io import leases, shelf
 from labeling.io.archive import TAIL, Archive, ArchiveFile
 from labeling.io.durable import make_folder
 from labeling.io.remote.database import RemoteDatabase
@@ -92,8 +92,8 @@ def swap(
         # This process may end without the other: then the record alone tells what was taken out.
         leaving.save()
     with store.commit(what) as commit:
-        commit.add_files(new)
-        commit.remove_files(old)
+        shelf.add(commit, archive, new)
+        shelf.remove(commit, archive, old)
     return leaving.finish(archive)
 
 
@@ -111,7 +111,7 @@ def sweep(store: Store, archive: Archive) -> Swept:
 def sweep_alone(store: Store, archive: Archive) -> Swept:
     """``sweep``, for the one who is ``leases.alone`` already."""
     opened = _run_of_opener(store)
-    named = {file.name for file in store.files()}
+    named = {file.name for file in shelf.named(store, archive)}
     swept, recorded = Swept(), set[str]()
     for path in sorted((archive.root / REMOVED).glob("*.json")):
         leaving = _Leaving.load(path)

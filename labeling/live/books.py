@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
+from labeling.config.features import carries
 from labeling.config.settings import Config
 from labeling.engine.watermark import Source, Watermarks
 from labeling.io.store import Store
@@ -29,7 +30,7 @@ def live_sources(config: Config) -> list[Source]:
             s.name,
             s.max_disorder_ms,
             (),
-            None if s.event_types is None else frozenset(s.event_types),
+            carries(s),
         )
         for s in config.sources
         if s.topics
@@ -41,8 +42,12 @@ def watermarks_of(
     rules: Sequence[Rule],
     positions: Mapping[Place, Position],
     passed: Passed,
+    waits: Mapping[str, frozenset[str]],
 ) -> Watermarks:
-    """The watermarks of a shard, from its positions and ``F`` as committed."""
+    """The watermarks of a shard, from its positions and ``F`` as committed.
+
+    ``waits``: of ``labeling.config.features.waits_of``.
+    """
     sources = live_sources(config)
     names = {s.name for s in sources}
     mine = {p: at for p, at in positions.items() if p.source in names}
@@ -52,6 +57,7 @@ def watermarks_of(
         {(place.source, place.name): at.mark_ms for place, at in mine.items()},
         [(place.source, place.name) for place, at in mine.items() if at.idle],
         {name: f for (_, name), f in passed.items()},
+        waits,
     )
 
 

@@ -11,7 +11,7 @@ Not promised: that an item is of this run. ``run`` tells, and the writer refuses
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import polars as pl
@@ -97,7 +97,8 @@ class Result:
     """What one step of one shard made of its parts, to be committed whole.
 
     ``rows``: by rule key, as ``step`` returns them. ``archived``: accepted and too late events, in
-    the archive's columns. ``late``: rows of ``late_events``; ``conflicts``: of ``conflicts``;
+    the archive's columns. ``features``: by source the same of features; behind the archiver only
+    those of arrival ``late``. ``late``: rows of ``late_events``; ``conflicts``: of ``conflicts``;
     ``rejects``: of ``rejects``; ``gaps``: of ``gaps``, each but ``commit``. ``passed``: ``F`` by
     (kind, name), epoch ms. ``oldest_ms``: the lowest of the broker's times of the records.
     """
@@ -112,6 +113,7 @@ class Result:
     counts: tuple[Counts, ...]
     positions: Mapping[Place, Position]
     passed: Mapping[tuple[str, str], int]
+    features: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     gaps: tuple[Missed, ...] = ()
     held: int = 0
     held_bytes: int = 0
@@ -120,7 +122,8 @@ class Result:
 
 @dataclass(frozen=True)
 class Bundle:
-    """Results of one process, with the archive file that holds their events."""
+    """Results of one process, with the files that hold their events and, by source, features."""
 
     results: tuple[Result, ...]
     file: ArchiveFile | None
+    features: Mapping[str, ArchiveFile] = field(default_factory=dict)

@@ -19,6 +19,7 @@ from labeling.config.settings import Config
 from labeling.engine.step import restore
 from labeling.io.archive import Archive, ArchiveFile
 from labeling.live.books import watermarks_of
+from labeling.live.features import open_lanes
 from labeling.live.reach import instant, oldest
 from labeling.live.resume import Resume
 from labeling.live.shard import Shard
@@ -39,7 +40,7 @@ def open_shard(
         DataError: a file of the archive is missing or damaged.
     """
     positions = begin.positions.get(number, {})
-    marks = watermarks_of(config, rules, positions, begin.passed[number])
+    marks = watermarks_of(config, rules, positions, begin.passed[number], begin.waits)
     reader = _TailReader(archive, begin, number)
     reached = oldest(rules, config.lateness_ms, marks)
     recent = instant(marks.lowest_source - config.lateness_ms)
@@ -54,8 +55,17 @@ def open_shard(
             since_ms=begin.since_ms,
             older=() if recent is None else reader.frames(read, reached, recent, types),
         )
+    lanes = open_lanes(number, begin.shards, begin.features, config, marks)
     return Shard(
-        number, begin.run, rules, config.columns, config.lateness_ms, state, marks, dict(positions)
+        number,
+        begin.run,
+        rules,
+        config.columns,
+        config.lateness_ms,
+        state,
+        marks,
+        dict(positions),
+        lanes,
     )
 
 

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
+from labeling.config.features import type_of
 from labeling.config.settings import Config
 from labeling.errors import ConfigError
 from labeling.io.archive import Archive
@@ -150,6 +151,24 @@ def rates_of(store: Store, archive: Archive) -> dict[str, float]:
     seconds = max(span.total_seconds(), 1.0)
     counts = events.group_by("event_type").len().sort("event_type")
     return {kind: count / seconds for kind, count in counts.iter_rows()}
+
+
+def served_rates(store: Store, sources: Iterable[str]) -> dict[str, float]:
+    """Records a second of sources of features, of the newest that are archived.
+
+    Of these a flow holds the identities alone: they are named as no rule names an event type.
+    """
+    rates = {}
+    for source in sources:
+        rows, ends = 0, list[datetime]()
+        for file in sorted(store.feature_files(source), key=lambda f: f.max_ts, reverse=True):
+            if rows >= _NEWEST:
+                break
+            rows += file.rows
+            ends += [file.min_ts, file.max_ts]
+        if ends:
+            rates[type_of(source)] = rows / max((max(ends) - min(ends)).total_seconds(), 1.0)
+    return rates
 
 
 def machine_bytes() -> int:

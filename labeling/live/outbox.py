@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from labeling.engine.first import first_changes
 from labeling.io.durable import write_durably
 from labeling.io.store import Commit, Store
 from labeling.io.store.listener import Listener, Several
-from labeling.live.records import change_records, first_changes
+from labeling.live.records import change_records
 from labeling.products.attach import listeners
 
 if TYPE_CHECKING:

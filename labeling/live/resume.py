@@ -10,15 +10,17 @@ Not promised: that a file written and not named by a commit still exists after t
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Final, NoReturn
 
 import polars as pl
 
 from labeling.config.settings import Config
 from labeling.engine.watermark import NEVER, Watermarks
 from labeling.errors import StoreError
-from labeling.io.archive import ArchiveFile
+from labeling.io.archive import Archive, ArchiveFile
+from labeling.io.feature_archive import archives
+from labeling.io.shelf import named
 from labeling.io.store import Store
 from labeling.io.swapping import lying
 from labeling.live.books import (
@@ -30,12 +32,15 @@ from labeling.live.books import (
     watermark_rows,
     watermarks_of,
 )
+from labeling.live.features import recent_files
 from labeling.live.items import Place, Position
 from labeling.live.reach import files_reached
 from labeling.model.kinds import Rule
 from labeling.model.table import table_of
 
 _HOUR_MS: Final = 3_600_000
+#: Rule key to what its watermark waits for.
+Waits = Mapping[str, frozenset[str]]
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,9 @@ class Resume:
     ``since_ms``: by rule key, the first anchor time that the stream owns. ``positions`` and
     ``passed`` (``F`` by (kind, name)): by shard. ``compared_ms``: by rule key; rows of points
     before it may be published although they come as new, after a change of shards. ``files``:
-    those of the archive that can hold an event that still matters.
+    those of the archive that can hold an event that still matters. ``features``: by source those
+    of features that can hold a record whose repeat is not too late. ``waits``: by rule key what its
+    watermark waits for beside what it reads.
     """
 
     run: int
@@ -56,15 +63,27 @@ class Resume:
     passed: Mapping[int, Passed]
     compared_ms: Mapping[str, int]
     files: tuple[ArchiveFile, ...]
+    features: Mapping[str, tuple[ArchiveFile, ...]] = field(default_factory=dict)
+    waits: Waits = field(default_factory=dict)
 
 
-def resume(store: Store, config: Config, rules: Sequence[Rule]) -> Resume:
+def resume(
+    store: Store, config: Config, rules: Sequence[Rule], waits: Waits | None = None
+) -> Resume:
     """Read where the last run ended, and note what this one owns.
+
+    Args:
+        store: open for writing.
+        config: the configuration.
+        rules: those that are streamed.
+        waits: what their watermarks wait for beside what they read
+            (``labeling.config.features.waits_of``).
 
     Raises:
         StoreError: a rule changed under its version, the number of shards after a crash, or an
             archive whose store is not this one.
     """
+    waits = waits or {}
     _refuse_lost(store, config)
     for rule in rules:
         store.hours(table_of(rule))  # refuses a changed digest
@@ -81,18 +100,32 @@ def resume(store: Store, config: Config, rules: Sequence[Rule]) -> Resume:
         lowest = {name: min(p.get(name, NEVER) for p in passed.values()) for name in passed[0]}
         positions = dict.fromkeys(range(shards), positions.get(0, {}))
         passed = dict.fromkeys(range(shards), lowest)
-    marks = {n: watermarks_of(config, rules, positions.get(n, {}), p) for n, p in passed.items()}
+    marks = {
+        n: watermarks_of(config, rules, positions.get(n, {}), p, waits) for n, p in passed.items()
+    }
     since = _since(store, rules, marks.values())
     with store.commit(f"start of run {store.run}") as commit:
         commit.forget_positions()
         commit.set_positions(position_rows(positions))
         commit.set_watermarks(watermark_rows(passed))
         commit.set_streams(_stream_rows(rules, since, config.lateness_ms))
-    files = files_reached(store, rules, config.lateness_ms, marks.values())
-    return Resume(store.run, store.store_id, shards, since, positions, passed, compared, files)
+    return Resume(
+        store.run,
+        store.store_id,
+        shards,
+        since,
+        positions,
+        passed,
+        compared,
+        files_reached(store, rules, config.lateness_ms, marks.values()),
+        recent_files(store, config, marks.values()),
+        waits,
+    )
 
 
-def follow(store: Store, config: Config, rules: Sequence[Rule], run: int) -> Resume:
+def follow(
+    store: Store, config: Config, rules: Sequence[Rule], run: int, waits: Waits | None = None
+) -> Resume:
     """What ``resume`` gave the process that holds the store, as read by another process.
 
     Args:
@@ -100,10 +133,14 @@ def follow(store: Store, config: Config, rules: Sequence[Rule], run: int) -> Res
         config: the same as there.
         rules: likewise.
         run: the number of the run, as the live file tells it.
+        waits: as there.
     """
+    waits = waits or {}
     positions = read_positions(store)
     passed: dict[int, Passed] = dict(read_passed(store))
-    marks = {n: watermarks_of(config, rules, positions.get(n, {}), p) for n, p in passed.items()}
+    marks = {
+        n: watermarks_of(config, rules, positions.get(n, {}), p, waits) for n, p in passed.items()
+    }
     return Resume(
         run=run,
         store_id=store.store_id,
@@ -113,6 +150,8 @@ def follow(store: Store, config: Config, rules: Sequence[Rule], run: int) -> Res
         passed=passed,
         compared_ms={},
         files=files_reached(store, rules, config.lateness_ms, marks.values()),
+        features=recent_files(store, config, marks.values()),
+        waits=waits,
     )
 
 
@@ -131,15 +170,20 @@ def _refuse_lost(store: Store, config: Config) -> None:
     Raises:
         StoreError: says so, and what to do.
     """
-    if store.files():
-        return
-    foreign = sum(file.store_id != store.store_id for file in lying(config.archive))
-    if foreign:
-        raise StoreError(
-            f"the store {store.path} names no archive file, but {config.archive} holds {foreign} "
-            "of another store: restore that store; or name another folder in `archive =`; or move "
-            "the folder away and read the topics again from their start"
-        )
+    for archive in archives(config):
+        if named(store, archive):
+            continue
+        foreign = sum(file.store_id != store.store_id for file in lying(archive.root))
+        if foreign:
+            _refuse_archive(store, archive, foreign)
+
+
+def _refuse_archive(store: Store, archive: Archive, foreign: int) -> NoReturn:
+    raise StoreError(
+        f"the store {store.path} names no archive file, but {archive.root} holds {foreign} "
+        "of another store: restore that store; or name another folder in `archive =`; or move "
+        "the folder away and read the topics again from their start"
+    )
 
 
 def _refuse_uneven(

@@ -9,22 +9,33 @@ Not promised: that anything is kept. A shard forgets; the store and the archive 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 import polars as pl
 
+from labeling.engine.identity import Outcomes
 from labeling.engine.keys import user_key
 from labeling.engine.step import Out, State, step
 from labeling.engine.watermark import NEVER, Item, Watermarks
 from labeling.io.archive import archive_schema
 from labeling.io.store import Counts
 from labeling.io.store.columns import POSITION
+from labeling.live.features import Lane
 from labeling.live.items import Missed, Part, Place, Position, Result
-from labeling.model.event import IDENTITY, TS
+from labeling.model.event import IDENTITY, TS, event_schema
 from labeling.model.kinds import Rule
+from labeling.model.reject import DECODED_ORIGIN
 
-_LATE = (*IDENTITY, "event_type", *POSITION, "arrival", "watermark_ts")
+#: Stands for all sources of events.
+_EVENTS: Final = ""
+_OUTCOMES: Final[Mapping[str, Callable[[Out | Outcomes], pl.DataFrame]]] = {
+    "too_late": lambda out: out.too_late,
+    "duplicate": lambda out: out.duplicates,
+    "accepted": lambda out: out.accepted,
+}
+_LATE: Final = (*IDENTITY, "event_type", *POSITION, "arrival", "watermark_ts")
 
 
 @dataclass
@@ -40,6 +51,7 @@ class Shard:
         state: from ``start`` or ``restore``.
         watermarks: as of ``state``.
         positions: as committed.
+        features: the sources of features, by name.
     """
 
     number: int
@@ -50,17 +62,24 @@ class Shard:
     state: State
     watermarks: Watermarks
     positions: dict[Place, Position]
+    features: dict[str, Lane] = field(default_factory=dict)
 
     def take(self, parts: Sequence[Part]) -> Result:
         """Step over the parts, in their order."""
         counted = [self._beyond(part) for part in parts]
-        judged, gaps = [], list[Missed]()
+        gaps = list[Missed]()
+        judged: dict[str, list[pl.DataFrame]] = {}
         for part in counted:
             gaps += self._missed(part)
-            judged.append(self._judged(part))
-        batch = pl.concat(judged)
-        self.state, out = step(self.rules, self.state, batch, self.watermarks)
-        return self._result(counted, out, gaps)
+            source = part.batch.place.source
+            lane = source if source in self.features else _EVENTS
+            judged.setdefault(lane, []).append(self._judged(part))
+        events = judged.pop(_EVENTS, None) or [_no_events(self.columns)]
+        self.state, out = step(self.rules, self.state, pl.concat(events), self.watermarks)
+        came = {source: self.features[source].take(frames) for source, frames in judged.items()}
+        for one in self.features.values():
+            one.forget(self.watermarks, self.lateness_ms)
+        return self._result(counted, out, came, gaps)
 
     def _beyond(self, part: Part) -> Part:
         """The part without the records that are in the store already."""
@@ -109,10 +128,11 @@ class Shard:
         self,
         parts: Sequence[Part],
         out: Out,
+        features: Mapping[str, Outcomes],
         gaps: Sequence[Missed],
     ) -> Result:
         archived = pl.concat([out.accepted, out.too_late])
-        late = archived.filter(pl.col("arrival") != "on_time").select(_LATE)
+        every: list[Out | Outcomes] = [out, *features.values()]
         schema = archive_schema(self.columns)
         marks = self.watermarks
         oldest = [p.batch.oldest_ms for p in parts if p.batch.oldest_ms is not None]
@@ -123,20 +143,37 @@ class Shard:
             archived=archived.with_columns(user_key(), archived=pl.lit(None, pl.Int64)).select(
                 list(schema)
             ),
-            late=late,
-            conflicts=_conflicts(out.duplicates),
+            late=pl.concat([_late(each) for each in every]),
+            conflicts=pl.concat([_conflicts(each.duplicates) for each in every]),
             rejects=pl.concat([p.batch.rejects for p in parts]),
-            counts=tuple(_counts(parts, out)),
+            counts=tuple(_counts(parts, every)),
             positions={p.batch.place: self.positions[p.batch.place] for p in parts},
             passed={
                 **{("source", name): f for name, f in marks.sources.items()},
                 **{("rule", key): f for key, f in marks.rules.items()},
             },
+            features={s: self.features[s].archived(came) for s, came in features.items()},
             gaps=tuple(gaps),
             held=self.state.height,
             held_bytes=self.state.nbytes,
             oldest_ms=min(oldest, default=None),
         )
+
+
+def _no_events(columns: Mapping[str, str]) -> pl.DataFrame:
+    """Judged events where there are none."""
+    schema = {**event_schema(columns), **DECODED_ORIGIN, "arrival": pl.String(), "watermark_ts": TS}
+    return pl.DataFrame(schema=schema)
+
+
+def _late(out: Out | Outcomes) -> pl.DataFrame:
+    """Rows of ``late_events``."""
+    return pl.concat(
+        [
+            f.filter(pl.col("arrival") != "on_time").select(_LATE)
+            for f in (out.accepted, out.too_late)
+        ]
+    )
 
 
 def _conflicts(duplicates: pl.DataFrame) -> pl.DataFrame:
@@ -145,16 +182,9 @@ def _conflicts(duplicates: pl.DataFrame) -> pl.DataFrame:
     return clashing.select(*IDENTITY, *(pl.col(c).alias(f"dropped_{c}") for c in POSITION))
 
 
-def _counts(parts: Sequence[Part], out: Out) -> list[Counts]:
+def _counts(parts: Sequence[Part], outs: Sequence[Out | Outcomes]) -> list[Counts]:
     """Law 5, by source."""
-    outcomes = {
-        name: dict(frame.group_by("source").len().iter_rows())
-        for name, frame in (
-            ("too_late", out.too_late),
-            ("duplicate", out.duplicates),
-            ("accepted", out.accepted),
-        )
-    }
+    outcomes = {name: _by_source([frame(out) for out in outs]) for name, frame in _OUTCOMES.items()}
     counts = []
     for source in sorted({p.batch.place.source for p in parts}):
         mine = [p for p in parts if p.batch.place.source == source]
@@ -165,3 +195,8 @@ def _counts(parts: Sequence[Part], out: Out) -> list[Counts]:
             numbers = {name: found.get(source, 0) for name, found in outcomes.items()}
             counts.append(Counts(source, records, events, rejected, **numbers))
     return counts
+
+
+def _by_source(frames: Sequence[pl.DataFrame]) -> dict[str, int]:
+    sources = pl.concat([frame.select("source") for frame in frames])
+    return dict(sources.group_by("source").len().iter_rows())

@@ -16,9 +16,8 @@ from labeling.config.rules import Tree
 from labeling.config.settings import Config
 from labeling.config.source import SourceConfig
 from labeling.errors import ConfigError
-from labeling.io.decode import Decoder
+from labeling.io.decoders import open_decoder
 from labeling.io.kafka import Cluster, PartitionId, Reader, TopicWriter
-from labeling.io.registry import source_registry
 from labeling.io.store import Store
 from labeling.live.feed import Feed
 from labeling.live.items import Position
@@ -84,12 +83,7 @@ def open_feeds(
             topic_ids={p.topic: at.topic_id for p, (at, *_) in known.items() if at.topic_id},
             group=config.live.group,
         )
-        decoder = Decoder(
-            source,
-            config.columns,
-            max_clock_skew_ms=config.max_clock_skew_ms,
-            registry=source_registry(config, source),
-        )
+        decoder = open_decoder(config, source)
         marks = {p: (each[0].mark_ms, each[0].idle) for p, each in known.items()}
         feeds.append(Feed(source, cluster.name, reader, decoder, marks, clock, now, hurried))
     return feeds

@@ -98,8 +98,13 @@ class Writer:
             passed[result.shard].update(result.passed)
         with self._store.commit("stream") as commit:
             commit.add_files([b.file for b in bundles if b.file is not None])
+            sources = _name_features(commit, bundles)
             self._append_events(commit, results)
             made = {r: self._publish(commit, r, results) for r in self._rules}
+            for source in sources:
+                commit.features(
+                    source, pl.concat([r.features[source] for r in results if source in r.features])
+                )
             complete = {r: self._close_hours(commit, r, passed) for r in self._rules}
             for rule in self._rules:
                 commit.passed(table_of(rule), self.mark(rule), _lowest(passed, rule))
@@ -231,6 +236,15 @@ class Writer:
             return None
         found = self._store.query(f'SELECT min(epoch_ms(anchor_ts)) FROM "{name}"').item()
         return None if found is None else int(found) // _HOUR_MS
+
+
+def _name_features(commit: Commit, bundles: Sequence[Bundle]) -> list[str]:
+    """Name the bundles' files of features; their sources."""
+    sources = sorted({source for b in bundles for source in b.features})
+    for source in sources:
+        files = [b.features[source] for b in bundles if source in b.features]
+        commit.add_feature_files(source, files)
+    return sources
 
 
 def _lowest(passed: Mapping[int, Mapping[tuple[str, str], int]], rule: Rule) -> int:

@@ -88,6 +88,7 @@ EXTRA_TYPES: Final[Mapping[str, pl.DataType]] = {
     "bool": pl.Boolean(),
     "datetime": TS,
     "list[str]": pl.List(pl.String()),
+    "list[f64]": pl.List(pl.Float64()),
 }
 
 #: Where an event came from, as the archive keeps it. ``index`` is the event's place in

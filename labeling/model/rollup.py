@@ -9,6 +9,7 @@ counts in both.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -27,6 +28,7 @@ from labeling.model.table import RuleTable, table_of
 
 #: What a dimension may be.
 _DIMENSIONS: Final = (pl.String(), pl.Int32(), pl.Int64(), pl.Boolean(), pl.List(pl.String()))
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]*\Z")
 _SUMMED: Final = (pl.Int64(), pl.Int32(), pl.UInt32(), pl.Boolean())
 
 
@@ -94,6 +96,11 @@ class Rollup:
         """Refuse what cannot mean anything."""
         object.__setattr__(self, "by", tuple(self.by))
         object.__setattr__(self, "sums", MappingProxyType(dict(self.sums)))
+        if not _NAME.match(self.name) or self.version < 1:
+            raise self._wrong(
+                f"version {self.version}: a rollup's name becomes a table's: lower-case letters, "
+                "digits and underscores, a letter first; versions count from 1"
+            )
         schema = self.of_table.schema
         for column in self.by:
             if schema.get(column) not in _DIMENSIONS:

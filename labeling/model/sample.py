@@ -22,7 +22,7 @@ from labeling.model.credit import WHOLE
 from labeling.model.event import TS
 from labeling.model.expr import canonical
 from labeling.model.rule import LabelRule
-from labeling.model.table import RuleTable, table_of
+from labeling.model.table import RuleTable, SampleOf, table_of
 from labeling.model.window import Duration, duration_ms
 
 #: What a sample says beside its label row: clauses S3 to S8.
@@ -157,6 +157,9 @@ class SampleRule:
             money=labels.money | {"weight"},
             window_ms=labels.window_ms,
             parts=frozenset({"kept"}),
+            sample=SampleOf(
+                self.labels.key, self.label, self.labels.early_ms, tuple(self.labels.carry)
+            ),
         )
 
     def weights(self) -> pl.Expr:

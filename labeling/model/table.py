@@ -10,7 +10,7 @@ Not promised: that two versions of a rule have the same columns.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -41,6 +41,28 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9_]*\Z")
 
 
 @dataclass(frozen=True, slots=True)
+class SampleOf:
+    """What a table of samples says of the labels in it.
+
+    Args:
+        rule: ``name@version`` of the label rule.
+        label: the Boolean column that tells a positive from a negative.
+        delays: how long after ``anchor_ts`` the early points lie, in ms; kept in their order.
+        carried: names in ``values`` that say the same at every point of a row.
+    """
+
+    rule: str
+    label: str
+    delays: Sequence[int] = ()
+    carried: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        """Settle the order."""
+        object.__setattr__(self, "delays", tuple(sorted(self.delays)))
+        object.__setattr__(self, "carried", tuple(self.carried))
+
+
+@dataclass(frozen=True, slots=True)
 class RuleTable:
     """One version of one rule as the store sees it.
 
@@ -57,6 +79,7 @@ class RuleTable:
         parts: names in ``values`` that hold parts per 10^9 (Int64), shown as doubles likewise.
         action_only: names in ``values`` that say something of actions alone.
         touch_only: names in ``values`` that say something of touches alone.
+        sample: what the rows are samples of; None: they are no samples.
 
     Raises:
         RuleError: a name that cannot be a table's, a taken or unknown column name, money or
@@ -76,6 +99,7 @@ class RuleTable:
     parts: frozenset[str] = field(default_factory=frozenset)
     action_only: frozenset[str] = field(default_factory=frozenset)
     touch_only: frozenset[str] = field(default_factory=frozenset)
+    sample: SampleOf | None = None
 
     def __post_init__(self) -> None:
         """Refuse names that a table cannot have."""

@@ -22,13 +22,19 @@ from labeling.errors import StoreError
 from labeling.io.archive import ArchiveFile
 from labeling.io.store.commit import Counts
 from labeling.io.store.repairs import Cost, Repaired
-from labeling.model.table import RuleTable
+from labeling.model.table import RuleTable, SampleOf
 
 CONTENT_TYPE: Final = "application/zip"
 _VALUE: Final = "value.json"
 #: The fields of a table that are columns with their types.
 _SCHEMAS: Final = ("key", "values")
-_RECORDS: Final = {"file": ArchiveFile, "counts": Counts, "repaired": Repaired, "cost": Cost}
+_RECORDS: Final = {
+    "file": ArchiveFile,
+    "counts": Counts,
+    "repaired": Repaired,
+    "cost": Cost,
+    "sample": SampleOf,
+}
 
 
 class Packer:

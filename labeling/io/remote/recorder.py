@@ -26,6 +26,7 @@ CALLS: Final = frozenset(
     {
         *("append_counts", "append_rejects", "append_late", "append_conflicts", "append_imports"),
         *("mark_retried", "end_source", "add_files", "remove_files"),
+        *("add_feature_files", "remove_feature_files"),
         *("publish", "publish_first", "set_hours", "set_repaired", "activate"),
     }
 )
@@ -90,6 +91,12 @@ def _refusing(name: str) -> Callable[..., None]:
     return refuse
 
 
-for _name in [name for name in vars(Commit) if not name.startswith("_")]:
+_PUBLIC = {
+    name
+    for base in Commit.__mro__[:-1]
+    for name, value in vars(base).items()
+    if callable(value) and not name.startswith("_")
+}
+for _name in sorted(_PUBLIC):
     if _name not in vars(Recorder):
         setattr(Recorder, _name, (_recording if _name in CALLS else _refusing)(_name))

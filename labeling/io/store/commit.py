@@ -20,7 +20,7 @@ from labeling.errors import StoreError
 from labeling.io.archive import ArchiveFile, hour_start
 from labeling.io.store import lookup, ownership, views
 from labeling.io.store.columns import POSITION
-from labeling.io.store.commit_live import LiveCommit
+from labeling.io.store.commit_features import FeatureCommit
 from labeling.io.store.database import Database
 from labeling.io.store.listener import DEAF, Listener
 from labeling.io.store.publish import Published, publish, publish_first
@@ -66,7 +66,7 @@ class Counts:
             )
 
 
-class Commit(LiveCommit):
+class Commit(FeatureCommit):
     """An open transaction; made by ``Store.commit``, not by hand."""
 
     def __init__(
@@ -275,6 +275,13 @@ class Commit(LiveCommit):
         if repaired.f_ms is not None:
             before = known.f_ms if known is not None and known.f_ms is not None else NEVER
             self.passed(table, before, repaired.f_ms)
+
+    def features(self, source: str, late: pl.DataFrame) -> None:
+        """Tell who listens that this commit archived features of a source, ``late`` of them late.
+
+        Called when the rows of the commit's rules are published.
+        """
+        self._listener.features(self, source, late)
 
     def passed(self, table: RuleTable, before_ms: int, f_ms: int) -> None:
         """Tell who listens that ``F`` of a rule's version goes to ``f_ms`` in this commit."""

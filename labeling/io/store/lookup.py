@@ -8,10 +8,10 @@ Not promised: that what is read outside a commit is still so in a later one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -147,7 +147,25 @@ def files(
     db: Database, from_ts: datetime | None = None, to_ts: datetime | None = None
 ) -> list[ArchiveFile]:
     """Archive files that can hold an event of ``[from_ts, to_ts)``, by hour and name."""
-    conditions, params = ["TRUE"], []
+    return _files(db, "archive_files WHERE TRUE", [], from_ts, to_ts)
+
+
+def feature_files(
+    db: Database, source: str, from_ts: datetime | None = None, to_ts: datetime | None = None
+) -> list[ArchiveFile]:
+    """A source's feature files that can hold a record of ``[from_ts, to_ts)``, likewise."""
+    return _files(db, "feature_files WHERE source = ?", [source], from_ts, to_ts)
+
+
+def _files(
+    db: Database,
+    where: str,
+    given: Sequence[Any],
+    from_ts: datetime | None,
+    to_ts: datetime | None,
+) -> list[ArchiveFile]:
+    """Files of a table and condition that overlap a time."""
+    conditions, params = [where], list(given)
     if from_ts is not None:
         conditions.append("max_ts >= ?")
         params.append(from_ts)
@@ -155,8 +173,7 @@ def files(
         conditions.append("min_ts < ?")
         params.append(to_ts)
     found = db.frame(
-        f"SELECT {', '.join(_FILE)} FROM archive_files WHERE {' AND '.join(conditions)} "
-        "ORDER BY hour, name",
+        f"SELECT {', '.join(_FILE)} FROM {' AND '.join(conditions)} ORDER BY hour, name",
         params,
     )
     return [ArchiveFile(**row) for row in found.iter_rows(named=True)]

@@ -14,6 +14,7 @@ from typing import Final
 
 from labeling.errors import StoreError
 from labeling.io.store.database import Database
+from labeling.io.store.health_view import HEALTH
 from labeling.io.store.schema import sql_type
 from labeling.io.store.tables import SCHEMA_VERSION, TABLES
 
@@ -47,6 +48,7 @@ def settle_version(db: Database, *, read_only: bool) -> None:
             f"a command that writes, such as `labeling compact`, brings it to {SCHEMA_VERSION}"
         )
     _add_what_is_missing(db)
+    db.run(HEALTH)
     db.run(f"UPDATE meta SET value = '{SCHEMA_VERSION}' WHERE key = 'schema_version'")
 
 

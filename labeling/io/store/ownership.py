@@ -11,8 +11,8 @@ Not promised: that an hour which nobody publishes is told. ``labeling verify`` f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
@@ -59,20 +59,29 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """Every stream of a store, by rule key, and the lowest ``F`` of their sources (epoch ms)."""
+    """Every stream of a store, by rule key; ``F`` of their sources, and its lowest (epoch ms)."""
 
     by_rule: dict[str, Stream]
     lowest_ms: int
+    by_source: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def since_ms(self) -> int | None:
         """Where the first of them begins; None where there is none."""
         return min((s.since_ms for s in self.by_rule.values()), default=None)
 
-    def mark_of(self, key: str) -> int:
-        """``F`` of a rule, epoch ms: its own, or that of all sources where it has no stream."""
+    def mark_of(self, key: str, apart: Collection[str] = ()) -> int:
+        """``F`` of a rule, epoch ms: its own, or that of all sources where it has no stream.
+
+        Args:
+            key: of the rule.
+            apart: sources that it does not wait for.
+        """
         stream = self.by_rule.get(key)
-        return self.lowest_ms if stream is None else stream.f_ms
+        if stream is not None:
+            return stream.f_ms
+        fed = [f for name, f in self.by_source.items() if name not in apart]
+        return min(fed, default=NEVER) if apart else self.lowest_ms
 
 
 def streams_of(query: Callable[[str], pl.DataFrame]) -> Streams:
@@ -82,13 +91,13 @@ def streams_of(query: Callable[[str], pl.DataFrame]) -> Streams:
         query: answers SQL, such as ``Store.query``.
     """
     marks = {(kind, name): f for kind, name, f in query(_MARKS).iter_rows()}
-    sources = [f for (kind, _), f in marks.items() if kind == "source"]
+    sources = {name: f for (kind, name), f in marks.items() if kind == "source"}
     found = {}
     for row in query(_STREAMS).iter_rows(named=True):
         key = f"{row['rule']}@{row['version']}"
         since = NEVER if row["since_ts"] is None else _ms(row["since_ts"])
         found[key] = Stream(since, row["settle_ms"], marks.get(("rule", key), NEVER))
-    return Streams(found, min(sources, default=NEVER))
+    return Streams(found, min(sources.values(), default=NEVER), sources)
 
 
 def live_since(

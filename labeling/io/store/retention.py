@@ -2,8 +2,8 @@
 
 Always holds: whole days (UTC) are dropped, never a part of one; the newest day that the store
 knows is the highest event time ever archived, so that how much is kept does not depend on a
-clock. A rule's dropped days take their ``hours`` and ``retracted`` rows with them: a replay of
-such a day would make its rows anew.
+clock. A rule's dropped days take their ``hours``, ``retracted`` and ``digests`` rows with them: a
+replay of such a day would make its rows anew. Its ``markers`` stay.
 
 Not promised: a smaller file. DuckDB uses freed blocks again, so the file stops growing.
 """
@@ -84,4 +84,5 @@ def _drop_rule(db: Database, rule: str, version: int, first: datetime) -> int:
     mine = f"rule = '{rule}' AND version = {version}"
     _drop(db, "hours", f"{mine} AND hour < ?", first)
     _drop(db, "retracted", f"{mine} AND anchor_ts < ?", first)
+    _drop(db, "digests", f"{mine} AND hour < ?", first)
     return _drop(db, f"{rule}_v{version}", "anchor_ts < ?", first)

@@ -243,6 +243,12 @@ class Store:
         """Archive files that can hold an event of ``[from_ts, to_ts)``, by hour and name."""
         return lookup.files(self._db, from_ts, to_ts)
 
+    def feature_files(
+        self, source: str, from_ts: datetime | None = None, to_ts: datetime | None = None
+    ) -> list[ArchiveFile]:
+        """A source's feature files that can hold a record of ``[from_ts, to_ts)``, likewise."""
+        return lookup.feature_files(self._db, source, from_ts, to_ts)
+
     def source_ends(self) -> Mapping[str, datetime | None]:
         """Source to its declared end (exclusive); None: all there is."""
         return lookup.source_ends(self._db)

@@ -169,6 +169,10 @@ RULES: Final = Table(
         Column("parts", pl.List(STR), "columns in parts per 10^9 that views show as doubles"),
         Column("action_only", pl.List(STR), "columns that say something of actions alone"),
         Column("touch_only", pl.List(STR), "columns that say something of touches alone; null: the rule makes labels"),  # noqa: E501 - one text
+        Column("sample_of", STR, "`name@version` of the label rule that these are samples of; null: no samples"),  # noqa: E501 - one text
+        Column("sample_label", STR, "the column that tells a positive sample from a negative"),
+        Column("sample_delays", pl.List(I64), "how long after the anchor the early points lie, in ms"),  # noqa: E501 - one text
+        Column("sample_carried", pl.List(STR), "columns of a sample that say the same at every point"),  # noqa: E501 - one text
     ),
 )  # fmt: skip
 ACTIVE_VERSIONS: Final = Table(

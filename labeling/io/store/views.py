@@ -15,7 +15,7 @@ side by side have the same columns: what one has not is null.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -23,15 +23,17 @@ import polars as pl
 
 from labeling.errors import StoreError
 from labeling.io.store.database import Database
+from labeling.io.store.finality import passed, rows_noted
+from labeling.io.store.health_view import HEALTH
+from labeling.io.store.layout import Layout, layout_of
 from labeling.io.store.lookup import known
+from labeling.io.store.sample_views import FORMATS, Samples, sample_note
 from labeling.io.store.schema import create_table
 from labeling.io.store.tables import BOOK_SCHEMA, COUNTS_TOTAL, RULES, TABLES
-from labeling.model.table import TOUCH_KEY_SCHEMA, RuleTable
+from labeling.model.table import RuleTable
 
-_RESERVED = {t.name for t in TABLES} | {"counts_total"}
-#: Views work on whole milliseconds: arithmetic on TIMESTAMPTZ itself needs the ICU extension.
+_RESERVED = {t.name for t in TABLES} | {"counts_total", "health"}
 _NUMBERS = ("INTEGER", "BIGINT", "DOUBLE")
-_HOUR_JOIN = "epoch_ms(r.anchor_ts) // 3600000 = epoch_ms(h.hour) // 3600000"
 
 
 def create_all(db: Database) -> None:
@@ -39,6 +41,7 @@ def create_all(db: Database) -> None:
     for table in TABLES:
         db.run(table.ddl)
     db.run(COUNTS_TOTAL)
+    db.run(HEALTH)
 
 
 def register(db: Database, table: RuleTable, commit: int) -> None:
@@ -62,21 +65,37 @@ def register(db: Database, table: RuleTable, commit: int) -> None:
         "parts": sorted(table.parts),
         "action_only": sorted(table.action_only),
         "touch_only": sorted(table.touch_only) if table.of_touches else None,
+        **sample_note(table.sample),
     }
     db.append(RULES.name, RULES.conform(pl.DataFrame([row], schema=RULES.schema)))
     refresh(db, table.name)
 
 
 def _refuse_taken_names(db: Database, table: RuleTable) -> None:
-    mine = {table.table, *_view_names(table.name, of_touches=table.of_touches)}
-    known = "SELECT rule, version, touch_only IS NOT NULL AS of_touches FROM rules"
+    names = _view_names(
+        table.name, of_touches=table.of_touches, of_samples=table.sample is not None
+    )
+    mine = {table.table, *names}
+    known = (
+        "SELECT rule, version, touch_only IS NOT NULL AS of_touches, "
+        "sample_of IS NOT NULL AS of_samples FROM rules"
+    )
     taken = _RESERVED | {
         name
-        for rule, version, of_touches in db.frame(known).iter_rows()
+        for rule, version, of_touches, of_samples in db.frame(known).iter_rows()
         for name in (
             f"{rule}_v{version}",
-            *(_view_names(rule, of_touches=of_touches) if rule != table.name else ()),
+            *(
+                _view_names(rule, of_touches=of_touches, of_samples=of_samples)
+                if rule != table.name
+                else ()
+            ),
         )
+    }
+    taken |= {
+        name
+        for rollup, version in db.frame("SELECT rollup, version FROM rollups").iter_rows()
+        for name in (rollup, f"{rollup}_v{version}")
     }
     if mine & taken:
         raise StoreError(
@@ -85,8 +104,9 @@ def _refuse_taken_names(db: Database, table: RuleTable) -> None:
         )
 
 
-def _view_names(rule: str, *, of_touches: bool) -> tuple[str, ...]:
-    return (rule, f"{rule}_final", *((f"{rule}_touches",) if of_touches else ()))
+def _view_names(rule: str, *, of_touches: bool, of_samples: bool) -> tuple[str, ...]:
+    formats = [f"{rule}_{name}" for name in FORMATS] if of_samples else []
+    return (rule, f"{rule}_final", *((f"{rule}_touches",) if of_touches else ()), *formats)
 
 
 def require(db: Database, rule: str, version: int) -> None:
@@ -180,13 +200,15 @@ def refresh(db: Database, rule: str) -> None:
     Raises:
         StoreError: columns of two versions do not go together.
     """
-    parts = [(part, _layout(db, rule, part.version)) for part in shown(db, rule)]
+    parts = [(part, layout_of(db, rule, part.version)) for part in shown(db, rule)]
     _refuse_mixed(db, rule, [part.version for part, _ in parts])
     touches = [(part, layout) for part, layout in parts if layout.of_touches]
+    samples = [(part, layout) for part, layout in parts if layout.sample is not None]
     for name, of, select in (
         (rule, parts, _current),
         (f"{rule}_final", parts, _final),
         (f"{rule}_touches", touches, _touches),
+        *((f"{rule}_{name}", samples, _format(name)) for name in FORMATS),
     ):
         # The columns come in the order of the latest.
         selects = [select(layout, part) for part, layout in reversed(of)]
@@ -222,87 +244,50 @@ def _refuse_mixed(db: Database, rule: str, versions: Sequence[int]) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """What views need to know of a version's table; ``columns`` in the table's order."""
-
-    rule: str
-    version: int
-    columns: tuple[str, ...]
-    money: frozenset[str]
-    parts: frozenset[str]
-    action_only: frozenset[str]
-    touch_only: frozenset[str]
-    window_ms: int | None
-    of_touches: bool
-
-    def select(self, without: Collection[str]) -> str:
-        """The columns but some, money in whole units, credit as a part of 1."""
-        return ", ".join(self._shown(c) for c in self.columns if c not in without)
-
-    @property
-    def of_actions(self) -> str:
-        """The columns of rows that are no touches'."""
-        return self.select({*self.touch_only, *TOUCH_KEY_SCHEMA} if self.of_touches else ())
-
-    @property
-    def actions(self) -> str:
-        """Which rows ``r`` are no touches'."""
-        return "r.touch_id = ''" if self.of_touches else "TRUE"
-
-    def _shown(self, column: str) -> str:
-        unit = "1e6" if column in self.money else "1e9" if column in self.parts else None
-        return f'r."{column}" / {unit} AS "{column}"' if unit else f'r."{column}"'
-
-
-def _layout(db: Database, rule: str, version: int) -> _Layout:
-    noted = db.frame("FROM rules WHERE rule = ? AND version = ?", [rule, version]).row(
-        0, named=True
-    )
-    columns = db.frame(
-        "SELECT column_name FROM duckdb_columns() WHERE database_name = 'store' "
-        "AND table_name = ? ORDER BY column_index",
-        [f"{rule}_v{version}"],
-    )["column_name"]
-    return _Layout(
-        rule=rule,
-        version=version,
-        columns=tuple(columns),
-        money=frozenset(noted["money"] or ()),
-        parts=frozenset(noted["parts"] or ()),
-        action_only=frozenset(noted["action_only"] or ()),
-        touch_only=frozenset(noted["touch_only"] or ()),
-        window_ms=noted["window_ms"],
-        of_touches=noted["touch_only"] is not None,
-    )
-
-
-def _current(of: _Layout, part: Shown) -> str:
+def _current(of: Layout, part: Shown) -> str:
     """The current rows of a version; of an attribution those of actions."""
     table = f"{of.rule}_v{of.version}"
     return f'SELECT {of.of_actions} FROM "{table}" r WHERE {part.condition} AND {of.actions}'
 
 
-def _touches(of: _Layout, part: Shown) -> str:
+def _touches(of: Layout, part: Shown) -> str:
     """The current rows of touches."""
     columns, table = of.select(of.action_only), f"{of.rule}_v{of.version}"
     return f"SELECT {columns} FROM \"{table}\" r WHERE {part.condition} AND r.touch_id <> ''"
 
 
-def _final(of: _Layout, part: Shown) -> str:
+def select_of(db: Database, rule: str, part: Shown, *, touches: bool = False) -> str:
+    """The SELECT of what ``<rule>``, or ``<rule>_touches``, shows of one version.
+
+    Unlike the view it means the same whatever version is activated meanwhile.
+    """
+    layout = layout_of(db, rule, part.version)
+    return _touches(layout, part) if touches else _current(layout, part)
+
+
+def _format(name: str) -> Callable[[Layout, Shown], str]:
+    """The samples of a version in one of the formats that trainers want."""
+    return lambda of, part: FORMATS[name](_samples(of), part.condition)
+
+
+def _final(of: Layout, part: Shown) -> str:
     """Those of ``_current`` whose last point has been published."""
-    passed, key = "h.complete", f"rule = '{of.rule}' AND version = {of.version}"
-    if of.window_ms is not None:
-        passed += (
-            f" OR epoch_ms(r.anchor_ts) + {of.window_ms} < epoch_ms(h.through_ts)"
-            f" OR (epoch_ms(r.anchor_ts) + {of.window_ms} < (SELECT min(f_ms) FROM watermarks"
-            f" WHERE kind = 'rule' AND name = '{of.rule}@{of.version}') AND"
-            f" epoch_ms(r.anchor_ts) >= (SELECT coalesce(epoch_ms(since_ts), 0) FROM streams"
-            f" WHERE {key})) OR epoch_ms(r.anchor_ts) + {of.window_ms} <"
-            f" (SELECT f_ms FROM repairs WHERE {key})"
-        )
     return (
-        f'SELECT {of.of_actions} FROM "{of.rule}_v{of.version}" r '
-        f"LEFT JOIN hours h ON h.rule = '{of.rule}' AND h.version = {of.version} AND {_HOUR_JOIN} "
-        f"WHERE ({passed}) AND {part.condition} AND {of.actions}"
+        f"SELECT {of.of_actions} {rows_noted(of.rule, of.version)} "
+        f"WHERE {passed(of.window_ms)} AND {part.condition} AND {of.actions}"
     )
+
+
+def samples_of(db: Database, rule: str, version: int) -> Samples:
+    """What the formats of samples are made from, of one version of a rule of samples.
+
+    Raises:
+        StoreError: the rule makes no samples.
+    """
+    return _samples(layout_of(db, rule, version))
+
+
+def _samples(of: Layout) -> Samples:
+    if of.sample is None:
+        raise StoreError(f"rule {of.rule} makes no samples")
+    return Samples(of.rule, of.version, of.columns, of.shown, of.sample, of.window_ms)

@@ -8,6 +8,7 @@ Not promised: that the modules behind keep their names.
 from labeling.testing.simulator.chunks import Chunk, simulate, traffic
 from labeling.testing.simulator.columns import FEATURE_SCHEMA
 from labeling.testing.simulator.disturb import disturb
+from labeling.testing.simulator.features import FeatureLog, click_log_odds
 from labeling.testing.simulator.files import Disturbance, Written, features_path, write_log
 from labeling.testing.simulator.jsonl import BAD_LINES, to_jsonl
 from labeling.testing.simulator.world import EXTRA_COLUMNS, World
@@ -18,8 +19,10 @@ __all__ = [
     "FEATURE_SCHEMA",
     "Chunk",
     "Disturbance",
+    "FeatureLog",
     "World",
     "Written",
+    "click_log_odds",
     "disturb",
     "features_path",
     "simulate",

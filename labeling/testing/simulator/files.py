@@ -20,8 +20,9 @@ from typing import Any, Final, Protocol
 import polars as pl
 import pyarrow.parquet as pq
 
-from labeling.testing.simulator.chunks import Chunk, traffic
+from labeling.testing.simulator.chunks import simulate, traffic
 from labeling.testing.simulator.disturb import disturb
+from labeling.testing.simulator.features import FeatureLog
 from labeling.testing.simulator.jsonl import to_jsonl
 from labeling.testing.simulator.world import World
 
@@ -84,7 +85,7 @@ def write_log(  # noqa: PLR0913 - the traffic, the way and the file: all named
     start: datetime,
     form: str = "parquet",
     disturbance: Disturbance | None = None,
-    features: bool = False,
+    features: bool | FeatureLog = False,
     advance: Callable[[int], object] = lambda _: None,
 ) -> Written:
     """Simulate traffic into ``out``, in the order of arrival.
@@ -98,7 +99,8 @@ def write_log(  # noqa: PLR0913 - the traffic, the way and the file: all named
         out: the file, in a folder that exists; replaced if it is there.
         form: one of ``FORMATS``.
         disturbance: none unless given; bad lines need ``jsonl``.
-        features: also write ``features_path(out)``, by served_ts.
+        features: also write ``features_path(out)``, by served_ts; or in the order of arrival, with
+            what the ``FeatureLog`` says.
         advance: called with the number of events of each chunk made.
 
     Raises:
@@ -119,28 +121,41 @@ def write_log(  # noqa: PLR0913 - the traffic, the way and the file: all named
     if way.bad and form != "jsonl":
         raise ValueError("bad lines need the format jsonl: Parquet holds no line that is no event")
     done = Written()
-    chunks = traffic(world, events=events, hours=hours, seed=seed, start=start, features=features)
+    span: dict[str, Any] = {"events": events, "hours": hours, "seed": seed, "start": start}
     with ExitStack() as stack:
         log = stack.enter_context(_file(out, form, way.bad, seed))
-        beside = _file(features_path(out), form, 0.0, seed)
-        served = stack.enter_context(beside) if features else None
         pool = stack.enter_context(ThreadPoolExecutor(1))
-        pending: deque[Future[int]] = deque()
 
-        def happened(chunk: Chunk) -> pl.DataFrame:
-            if served is not None and chunk.features is not None:
-                done.features += chunk.features.height
-                pending.append(pool.submit(served.write, chunk.features))
-            advance(chunk.events.height)
-            return chunk.events
+        def happened(frame: pl.DataFrame) -> pl.DataFrame:
+            advance(frame.height)
+            return frame
 
-        for frame in way.arrivals(map(happened, chunks), seed):
-            done.rows += frame.height
-            pending.append(pool.submit(log.write, frame))
-            while len(pending) > AHEAD:
-                done.bad += pending.popleft().result()
-        done.bad += sum(future.result() for future in pending)
+        made = map(happened, simulate(world, **span))
+        for rows, bad in _written(pool, log, way.arrivals(made, seed)):
+            done.rows, done.bad = done.rows + rows, done.bad + bad
+        if features:
+            kind = FeatureLog() if features is True else features
+            beside = stack.enter_context(_file(features_path(out), form, 0.0, seed))
+            # The traffic once more: what waits to arrive is features then, and no events.
+            chunks = traffic(world, **span, features=True)
+            served = (c.features for c in chunks if c.features is not None)
+            arriving = kind.arrivals(world, served, seed)
+            done.features = sum(rows for rows, _ in _written(pool, beside, arriving))
     return done
+
+
+def _written(
+    pool: ThreadPoolExecutor, file: _File, frames: Iterator[pl.DataFrame]
+) -> Iterator[tuple[int, int]]:
+    """Write frames in the pool's thread; of each its rows, and how many lines beside them."""
+    pending: deque[tuple[int, Future[int]]] = deque()
+    for frame in frames:
+        pending.append((frame.height, pool.submit(file.write, frame)))
+        while len(pending) > AHEAD:
+            rows, future = pending.popleft()
+            yield rows, future.result()
+    for rows, future in pending:
+        yield rows, future.result()
 
 
 class _File(Protocol):
@@ -157,8 +172,11 @@ class _Parquet:
         self._writer: Any = None
 
     def write(self, frame: pl.DataFrame) -> int:
-        # Strings stay as they lie in memory; the file does not say so to its readers.
-        table = frame.to_arrow(compat_level=pl.CompatLevel.newest())
+        # Strings stay as they lie in memory; the file does not say so to its readers. Arrow does
+        # not write them so within the items of a request.
+        plain = "items" not in frame.columns
+        level = pl.CompatLevel.newest() if plain else pl.CompatLevel.oldest()
+        table = frame.to_arrow(compat_level=level)
         if self._writer is None:
             names = set(frame.columns)
             self._writer = pq.ParquetWriter(
