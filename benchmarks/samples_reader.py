@@ -16,7 +16,7 @@ from typing import Any, Final
 import polars as pl
 
 from labeling.io.kafka.records import Record
-from labeling.products.sample_encoding import arrow_records, json_records
+from labeling.products.formats.encoding import arrow_records, json_records
 from labeling.samples import read_parquet
 from labeling.samples.topic import decoded
 

@@ -25,8 +25,8 @@ from labeling.io.store import Commit, Store
 from labeling.model.event import TS
 from labeling.model.table import table_of
 from labeling.products.context import Context
-from labeling.products.digests import recounted
-from labeling.products.markers import MarkerKeeper
+from labeling.products.markers.digests import recounted
+from labeling.products.markers.keeper import MarkerKeeper
 from tests.replay_project import RULE
 
 HOUR = timedelta(hours=1)

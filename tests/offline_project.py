@@ -17,7 +17,7 @@ from labeling import count, happened
 from labeling.config import load_tree
 from labeling.io.store import Store
 from labeling.io.store.product_tables import MARKERS
-from labeling.products.offline import Exported, Exporter
+from labeling.products.offline.exporter import Exported, Exporter
 from tests.replay_project import RULE, ReplayProject, event, same_modules
 from tests.sample_drive import LABELS, SAMPLES
 

@@ -27,8 +27,8 @@ from labeling.io.store.listener import Listener, Several
 from labeling.model.event import TS
 from labeling.model.table import ROW_KEY, RuleTable, table_of
 from labeling.products.context import Context
-from labeling.products.sample_recount import differences
-from labeling.products.sampling import SampleMaker
+from labeling.products.samples.maker import SampleMaker
+from labeling.products.samples.recount import differences
 from tests.model.samples import Declared, Key, Row, Samples, Served, Told
 
 HOUR: Final = timedelta(hours=1)

@@ -30,8 +30,8 @@ from labeling.live.outbox import SUFFIX, Outbox
 from labeling.model.event import TS
 from labeling.model.table import ROW_KEY, table_of
 from labeling.products.context import Context
-from labeling.products.sample_topics import SampleTopics
-from labeling.products.sampling import SampleMaker
+from labeling.products.formats.topics import SampleTopics
+from labeling.products.samples.maker import SampleMaker
 
 MINUTE: Final = 60_000
 T0: Final = datetime(2026, 11, 20, 10, tzinfo=UTC)

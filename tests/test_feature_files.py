@@ -20,8 +20,8 @@ from labeling.engine.keys import user_key
 from labeling.io.archive import SORTED_BY, ArchiveFile
 from labeling.io.feature_archive import FeatureArchive, feature_archives, prepared
 from labeling.io.store import Store
-from labeling.products.feature_files import FOUND, FeatureFiles
-from labeling.products.feature_index import RequestIndex
+from labeling.products.features.files import FOUND, FeatureFiles
+from labeling.products.features.index import RequestIndex
 from tests.features_project import FEATURES, FeaturesProject
 from tests.store_shapes import T0
 

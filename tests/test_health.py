@@ -23,8 +23,8 @@ from labeling.io.store import Store
 from labeling.io.store.listener import DEAF
 from labeling.io.store.tables import SCHEMA_VERSION
 from labeling.model.table import table_of
-from labeling.products.health import HealthKeeper, brake
-from labeling.products.health_metrics import HealthMetrics
+from labeling.products.health.keeper import HealthKeeper, brake
+from labeling.products.health.metrics import HealthMetrics
 from tests.product_histories import (
     KEYS,
     LABELS,

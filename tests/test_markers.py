@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 
 from labeling.io.store import Store
 from labeling.io.store.repairs import Cost, Repaired
-from labeling.products.digests import digests_of
-from labeling.products.marker_rows import markers_told
-from labeling.products.markers import MarkerKeeper
+from labeling.products.markers.digests import digests_of
+from labeling.products.markers.keeper import MarkerKeeper
+from labeling.products.markers.rows import markers_told
 from tests.marker_stores import (
     HOUR,
     SETTLE_MS,

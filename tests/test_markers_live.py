@@ -15,8 +15,8 @@ from typing import Any
 
 from labeling.io.store import Store
 from labeling.model.table import table_of
-from labeling.products.digests import recounted
-from labeling.products.marker_rows import marker_key, markers_told
+from labeling.products.markers.digests import recounted
+from labeling.products.markers.rows import marker_key, markers_told
 from tests.kafka_broker import Broker
 from tests.live_process import flow
 from tests.live_project import LiveProject, event, shows

@@ -92,7 +92,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No second passes between two tries."""
-    monkeypatch.setattr("labeling.products.notify.waits", lambda: iter([0.01] * 100))
+    monkeypatch.setattr("labeling.products.markers.notify.waits", lambda: iter([0.01] * 100))
 
 
 def project_of(folder: Path, *hooks: str) -> ReplayProject:
@@ -177,7 +177,7 @@ def test_a_death_between_delivery_and_note(
             dying()
             put_in_place(half, path)
 
-        patch.setattr("labeling.products.notify.put_in_place", put)
+        patch.setattr("labeling.products.markers.notify.put_in_place", put)
         assert notify(project, "--once").exit_code == 1
     assert server.told == ALL[:3]
     assert notify(project, "--once").exit_code == 0

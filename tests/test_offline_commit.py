@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from labeling.errors import StoreError
 from labeling.io.store import Store
 from labeling.io.store.views import Shown
-from labeling.products.offline_reading import Extent, take
+from labeling.products.offline.reading import Extent, take
 from tests.store_shapes import CLICKS, T0, Change, changes, key, value
 
 HOUR = timedelta(hours=1)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labeling.products.offline_hours import covered
+from labeling.products.offline.hours import covered
 
 HOUR = timedelta(hours=1)
 

@@ -62,7 +62,7 @@ def until(condition: Callable[[], bool]) -> None:
 DYING = """
 import os, signal, sys
 from labeling.io.store import Store
-from labeling.products.offline_files import OfflineFolder
+from labeling.products.offline.files import OfflineFolder
 from tests.offline_project import OfflineProject
 
 def die(*_):

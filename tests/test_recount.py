@@ -16,7 +16,7 @@ from labeling.io.store import Store
 from labeling.live.outbox import listen
 from labeling.products.context import Context
 from labeling.products.recount import comparisons
-from labeling.products.rollup_recount import differences
+from labeling.products.rollups.recount import differences
 from tests import replay_project
 from tests.replay_project import RULE, ReplayProject, event, same_modules
 

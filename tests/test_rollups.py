@@ -22,7 +22,7 @@ from labeling.errors import RuleError, StoreError
 from labeling.io.store import Store
 from labeling.io.store.listener import DEAF
 from labeling.model.table import table_of
-from labeling.products.rollup_recount import differences, hours
+from labeling.products.rollups.recount import differences, hours
 from rules.follow_causes import FOLLOW_CAUSES
 from rules.hourly import FOLLOW_HOURLY
 from tests.product_histories import (

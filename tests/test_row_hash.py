@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from labeling.engine.keys import text_key
 from labeling.model.event import TS
-from labeling.products.row_hash import row_hashes
+from labeling.products.markers.row_hash import row_hashes
 
 T0 = datetime(2026, 11, 20, 10, tzinfo=UTC)
 MASK = 2**64 - 1

@@ -14,7 +14,7 @@ from labeling.config.rules import Tree
 from labeling.config.settings import parse_config
 from labeling.errors import ConfigError, DataError
 from labeling.products.context import Context
-from labeling.products.sample_topics import SampleTopics
+from labeling.products.formats.topics import SampleTopics
 from labeling.samples import read_topic
 from tests.features_project import item, request
 from tests.kafka_broker import Broker

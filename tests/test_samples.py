@@ -13,8 +13,8 @@ from labeling import Features, SampleRule
 from labeling.engine.keys import text_key
 from labeling.errors import StoreError
 from labeling.model.table import RuleTable
-from labeling.products.sample_rows import SampleRows
-from labeling.products.sample_unused import unused
+from labeling.products.samples.rows import SampleRows
+from labeling.products.samples.unused import unused
 from tests.model.samples import Key, Row, Samples, Served
 from tests.sample_drive import (
     HOUR,

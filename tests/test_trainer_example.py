@@ -25,7 +25,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from labeling.products.sample_encoding import json_records
+from labeling.products.formats.encoding import json_records
 from labeling.testing.simulator import traffic
 from tests.kafka_broker import Broker
 

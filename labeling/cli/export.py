@@ -21,7 +21,7 @@ from labeling.cli.logs import FORMATS, start_logging
 from labeling.errors import StoreError
 
 if TYPE_CHECKING:
-    from labeling.products.offline import Exporter
+    from labeling.products.offline.exporter import Exporter
 
 _LOG = logging.getLogger("labeling")
 
@@ -51,7 +51,7 @@ def command(*, follow: bool, every_s: float, log_format: str, path: Path | None)
       labeling export --once
     """
     from labeling.config import find_config, load_config, load_tree
-    from labeling.products.offline import Exporter
+    from labeling.products.offline.exporter import Exporter
 
     config = load_config(path or find_config())
     start_logging(log_format)

@@ -21,8 +21,8 @@ from labeling.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from labeling.config.settings import Config
     from labeling.io.store import Store
-    from labeling.products.hooks import Hook
-    from labeling.products.notify import Courier
+    from labeling.products.markers.hooks import Hook
+    from labeling.products.markers.notify import Courier
 
 #: Tries of one marker with ``--once``.
 _TRIES: Final = 5
@@ -48,7 +48,7 @@ def command(run: str | None, once: bool, skip: bool, every: str, path: Path | No
     from labeling.cli.logs import start_logging
     from labeling.config import find_config, load_config
     from labeling.io import leases
-    from labeling.products.hooks import hooks_of
+    from labeling.products.markers.hooks import hooks_of
 
     config = load_config(path or find_config())
     hooks = hooks_of(config.webhooks, run)
@@ -102,7 +102,7 @@ def _started(
     store: Store, hooks: Sequence[Hook], stop: threading.Event, tries: int | None
 ) -> list[Courier]:
     """A courier for each hook, at work."""
-    from labeling.products.notify import Courier, progress_of
+    from labeling.products.markers.notify import Courier, progress_of
 
     progress = progress_of(store)
     couriers = [Courier(hook, progress, stop, tries) for hook in hooks]
@@ -114,7 +114,7 @@ def _started(
 def _skip(config: Config, hooks: Sequence[Hook]) -> None:
     """Note everything there is as told."""
     from labeling.io.remote import open_store
-    from labeling.products.notify import progress_of, skip_all
+    from labeling.products.markers.notify import progress_of, skip_all
 
     with open_store(config.store, read_only=True) as store:
         skip_all(store, hooks, progress_of(store))

@@ -53,7 +53,7 @@ def command(
     from labeling.io.remote import open_store
     from labeling.products.context import Context
     from labeling.products.recount import comparisons
-    from labeling.products.rollup_recount import DIFFERENCE
+    from labeling.products.rollups.recount import DIFFERENCE
 
     config = load_config(path or find_config())
     tree = load_tree(config)

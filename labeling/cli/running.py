@@ -48,7 +48,7 @@ from labeling.live.shard import Shard
 from labeling.live.wiring import open_feeds, open_outbox
 from labeling.live.writer import Writer
 from labeling.model.kinds import Rule
-from labeling.products.health_metrics import HealthMetrics
+from labeling.products.health.metrics import HealthMetrics
 
 _LOG: Final = logging.getLogger("labeling")
 _FLUSH_S: Final = 30.0

@@ -22,7 +22,7 @@ from labeling.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from labeling.config.settings import Config
-    from labeling.products.awaiting import Awaited, Seen
+    from labeling.products.markers.awaiting import Awaited, Seen
 
 #: The exit status when the time was up.
 TIMED_OUT: Final = 3
@@ -67,7 +67,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument for each option
         --settled --exec 'spark-submit train.py'
     """
     from labeling.config import find_config, load_config
-    from labeling.products.awaiting import Awaited
+    from labeling.products.markers.awaiting import Awaited
 
     config = load_config(path or find_config())
     name, version = _named(config, rule)
@@ -93,7 +93,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument for each option
 def _wait(config: Config, awaited: Awaited, timeout_s: float | None, every_s: float) -> Seen:
     """Look until all hours are there, or the time is up: then something is missing."""
     from labeling.io.remote.watching import Watch
-    from labeling.products.awaiting import Seen, seen
+    from labeling.products.markers.awaiting import Seen, seen
 
     watch = Watch(config.store)
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
@@ -129,7 +129,7 @@ def _some(texts: list[str]) -> str:
 
 def _run(run: str, found: Seen, retries: int) -> int:
     """Run a command with the markers on standard input; its status, of the last try."""
-    from labeling.products.marker_rows import marker_lines
+    from labeling.products.markers.rows import marker_lines
 
     lines = marker_lines(found.markers).encode()
     for wait_s in _waits(retries):

@@ -5,10 +5,11 @@ by adding what changed; so it is exact wherever the rows come from, and after an
 
 Not promised: that it is made for rows published before a product was declared; see each module.
 
-attach     who listens to a store that is written
-offline    hours as Parquet, written by a process of their own
-moved      published changes as rows that went and rows that came
-rollups    hourly sums; rollup_sums, rollup_tables
-health     what was known of labels, and when; health_counts, health_metrics
-recount    all of it held against what is there; rollup_recount
+attach    who listens to a store that is written
+context   what they know of the world
+moved     published changes as rows that went and rows that came
+renewal   hours whose rows were dropped and come again
+recount   all of it held against what is there
+
+samples, formats, features, markers, rollups, health, offline: one folder each
 """

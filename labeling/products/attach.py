@@ -13,11 +13,11 @@ from labeling.config.rules import Tree
 from labeling.config.settings import Config
 from labeling.io.store.listener import Listener
 from labeling.products.context import Context, Stage
-from labeling.products.health import HealthKeeper
-from labeling.products.markers import MarkerKeeper
-from labeling.products.rollups import RollupKeeper
-from labeling.products.sample_topics import SampleTopics
-from labeling.products.sampling import SampleMaker
+from labeling.products.formats.topics import SampleTopics
+from labeling.products.health.keeper import HealthKeeper
+from labeling.products.markers.keeper import MarkerKeeper
+from labeling.products.rollups.keeper import RollupKeeper
+from labeling.products.samples.maker import SampleMaker
 
 
 def listeners(config: Config, tree: Tree, stage: Stage) -> tuple[Listener, ...]:

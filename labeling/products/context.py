@@ -15,7 +15,7 @@ import polars as pl
 from labeling.config.rules import Tree
 from labeling.config.settings import Config
 from labeling.io.store.commit import Commit
-from labeling.products.feature_files import FeatureFiles
+from labeling.products.features.files import FeatureFiles
 
 #: Puts a commit's records for a topic (``key`` and ``value``, Binary) beside it; see ``Outbox``.
 Stage = Callable[[Commit, str, pl.DataFrame], None]

@@ -21,9 +21,12 @@ from labeling.io.store.retention import first_day
 from labeling.model.rollup import Rollup
 from labeling.model.sample import SampleRule
 from labeling.model.table import ROW_KEY, RuleTable, table_of
-from labeling.products import digests, rollup_recount, rollup_tables, sample_recount
 from labeling.products.context import Context
-from labeling.products.rollup_recount import DIFFERENCE
+from labeling.products.markers import digests
+from labeling.products.rollups import recount as rollup_recount
+from labeling.products.rollups import tables as rollup_tables
+from labeling.products.rollups.recount import DIFFERENCE
+from labeling.products.samples import recount as sample_recount
 
 _LOOKS: Final = 4
 

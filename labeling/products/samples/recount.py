@@ -20,9 +20,9 @@ from labeling.io.store import lookup
 from labeling.model.event import TS
 from labeling.model.sample import SampleRule
 from labeling.model.table import ROW_KEY, ROW_KEY_SCHEMA
-from labeling.products import sample_books
-from labeling.products.sample_heal import made_anew, slices
-from labeling.products.sample_rows import SampleRows
+from labeling.products.samples import books
+from labeling.products.samples.heal import made_anew, slices
+from labeling.products.samples.rows import SampleRows
 
 if TYPE_CHECKING:
     from labeling.io.store import Store
@@ -62,11 +62,11 @@ def differences(
         StoreError: a version is known with another digest.
     """
     db, made = store.database, SampleRows(sample, context.features)
-    healed = set(sample_books.healed_hours(db, sample))
+    healed = set(books.healed_hours(db, sample))
     found = [pl.DataFrame(schema=DIFFERENCES)]
     for hour in sorted(hours):
         replay = hour in healed
-        cause = TOO_LATE if replay and sample_books.newer_features(db, sample, hour) else BUG
+        cause = TOO_LATE if replay and books.newer_features(db, sample, hour) else BUG
         for from_ts, to_ts in slices(db, made, hour):
             stored = lookup.rows_between(db, sample.table, from_ts, to_ts)
             again = made_anew(db, made, from_ts, to_ts, replay=replay)

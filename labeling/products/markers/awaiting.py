@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from labeling.io.store.database import Database
-from labeling.products.marker_rows import markers_told
-from labeling.products.markers import COMPLETE
+from labeling.products.markers.keeper import COMPLETE
+from labeling.products.markers.rows import markers_told
 
 _HOUR: Final = timedelta(hours=1)
 _FIRST: Final = """

@@ -22,11 +22,11 @@ from labeling.io.store import lookup
 from labeling.io.store.listener import Listener
 from labeling.io.store.ownership import REPLAY
 from labeling.model.table import ROW_KEY, RuleTable
-from labeling.products import sample_books
-from labeling.products.sample_changes import publish_between, relevant, sampled
-from labeling.products.sample_heal import heal
-from labeling.products.sample_late import rejoined
-from labeling.products.sample_rows import SampleRows
+from labeling.products.samples import books
+from labeling.products.samples.derived import publish_between, relevant, sampled
+from labeling.products.samples.heal import heal
+from labeling.products.samples.late import rejoined
+from labeling.products.samples.rows import SampleRows
 
 if TYPE_CHECKING:
     from labeling.io.store.commit import Commit
@@ -57,7 +57,7 @@ class SampleMaker(Listener):
         if changes.is_empty():
             return
         for made in self._of(table):
-            sample_books.begin(commit, made.sample)
+            books.begin(commit, made.sample)
             _publish(commit, made, table, changes)
 
     def publish_first(
@@ -65,9 +65,9 @@ class SampleMaker(Listener):
     ) -> None:
         """See ``Listener``."""
         for made in self._of(table):
-            sample_books.begin(commit, made.sample)
+            books.begin(commit, made.sample)
             first = rows
-            if sample_books.outlived(commit, made.sample, rows):
+            if books.outlived(commit, made.sample, rows):
                 _publish(commit, made, table, first_changes(table, rows, updates))
                 continue
             if updates.height:
@@ -87,17 +87,17 @@ class SampleMaker(Listener):
     ) -> None:
         """See ``Listener``."""
         for made in self._of(table):
-            sample_books.follow(commit, made.sample)
+            books.follow(commit, made.sample)
             if published_by == REPLAY:
                 for hour in sorted(complete):
-                    if not sample_books.is_made(commit, made.sample, hour):
+                    if not books.is_made(commit, made.sample, hour):
                         heal(commit, made, hour, through_ts)
-            sample_books.note_hours(commit, made.sample, complete, through_ts, published_by)
+            books.note_hours(commit, made.sample, complete, through_ts, published_by)
 
     def passed(self, commit: Commit, table: RuleTable, before_ms: int, f_ms: int) -> None:
         """See ``Listener``."""
         for made in self._of(table):
-            sample_books.follow(commit, made.sample)
+            books.follow(commit, made.sample)
             commit.passed(made.sample.table, before_ms, f_ms)
 
     def features(self, commit: Commit, source: str, late: pl.DataFrame) -> None:
@@ -118,7 +118,7 @@ def _publish(commit: Commit, made: SampleRows, table: RuleTable, changes: pl.Dat
     states = relevant(made, table, changes)
     if states.is_empty():
         return
-    healed = sample_books.healed(commit.database, made.sample, states)
+    healed = books.healed(commit.database, made.sample, states)
     samples = sampled(commit, made, states, replay=healed | states["reason"].eq(REPLAY))
     stored = lookup.current(commit.database, made.sample.table, states)
     publish_between(commit, made, stored, samples, states["point_ts"])
@@ -130,7 +130,7 @@ def _publish_still(commit: Commit, made: SampleRows, table: RuleTable, rows: pl.
     there = rows.filter(made.exists()).select(*table.schema, *said)
     if there.is_empty():
         return
-    healed = sample_books.healed(commit.database, made.sample, there)
+    healed = books.healed(commit.database, made.sample, there)
     samples = made.rows(commit.database, there, replay=healed)
     samples = samples.with_columns(revision=pl.lit(1, pl.Int32))
     commit.publish_first(made.sample.table, samples, pl.DataFrame())
@@ -143,7 +143,7 @@ def _publish_moving(
     states = relevant(made, table, first_changes(table, rows, updates))
     if states.is_empty():
         return
-    healed = sample_books.healed(commit.database, made.sample, states)
+    healed = books.healed(commit.database, made.sample, states)
     samples = sampled(commit, made, states, replay=healed)
     stored = empty_stored(made.sample.table.schema, ROW_KEY)
     publish_between(commit, made, stored, samples, states["point_ts"])

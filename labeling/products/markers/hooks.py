@@ -19,7 +19,7 @@ import httpx2
 
 from labeling.config.offline import Webhook
 from labeling.errors import DataError
-from labeling.products.marker_rows import marker_key, marker_lines
+from labeling.products.markers.rows import marker_key, marker_lines
 
 Marker = Mapping[str, Any]
 _OK: Final = range(200, 300)

@@ -23,8 +23,8 @@ from typing import Any, Final
 from labeling.errors import DataError
 from labeling.io.durable import put_in_place
 from labeling.io.store import Store
-from labeling.products.hooks import Hook, Marker
-from labeling.products.marker_rows import TOLD, markers_told
+from labeling.products.markers.hooks import Hook, Marker
+from labeling.products.markers.rows import TOLD, markers_told
 
 _LOG: Final = logging.getLogger("labeling")
 #: Appended to the store's name.

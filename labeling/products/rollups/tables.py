@@ -23,7 +23,7 @@ from labeling.io.store.schema import conform, create_table
 from labeling.io.store.sums import add_sums
 from labeling.model.event import TS
 from labeling.model.rollup import Rollup
-from labeling.products.rollup_sums import columns_read, sums_of
+from labeling.products.rollups.sums import columns_read, sums_of
 
 _HOUR: Final = timedelta(hours=1)
 

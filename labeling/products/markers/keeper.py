@@ -24,10 +24,10 @@ from labeling.io.store.listener import Listener
 from labeling.io.store.product_tables import MARKERS
 from labeling.model.event import TS
 from labeling.model.table import RuleTable
-from labeling.products import digests
 from labeling.products.context import Context
-from labeling.products.health import brake
-from labeling.products.marker_rows import (
+from labeling.products.health.keeper import brake
+from labeling.products.markers import digests
+from labeling.products.markers.rows import (
     last_markers,
     late_counts,
     marker_key,
@@ -37,8 +37,8 @@ from labeling.products.marker_rows import (
     positions_json,
     unsettled,
 )
+from labeling.products.markers.settling import Settling
 from labeling.products.moved import Moved, of_changes, of_first
-from labeling.products.settling import Settling
 
 COMPLETE: Final = "complete"
 SETTLED: Final = "settled"

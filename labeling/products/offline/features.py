@@ -18,8 +18,8 @@ from labeling.errors import ConfigError
 from labeling.io.store import Store
 from labeling.io.store.database import Database
 from labeling.model.sample import JOINED
-from labeling.products.feature_files import FeatureFiles
-from labeling.products.offline_plan import Due
+from labeling.products.features.files import FeatureFiles
+from labeling.products.offline.plan import Due
 
 
 @dataclass

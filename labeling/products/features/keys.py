@@ -20,7 +20,7 @@ from labeling.engine.keys import string_key
 from labeling.io.archive import ArchiveFile
 from labeling.io.feature_archive import FeatureArchive
 from labeling.io.pruned import Groups, Tally, open_groups
-from labeling.products.feature_index import RequestIndex, Requests, places
+from labeling.products.features.index import RequestIndex, Requests, places
 
 _COLUMNS: Final = ("user_key", "event_id", "event_ts", "features_key", "arrival")
 #: What is told of a record: its keys, and where it lies: file (its place among those given), row

@@ -21,9 +21,9 @@ from labeling.config.settings import Config
 from labeling.errors import ConfigError
 from labeling.io.store.database import Database
 from labeling.io.store.views import Shown, shown
-from labeling.products.marker_rows import markers_told
-from labeling.products.offline_hours import LocalHour, covered
-from labeling.products.offline_reading import Extent
+from labeling.products.markers.rows import markers_told
+from labeling.products.offline.hours import LocalHour, covered
+from labeling.products.offline.reading import Extent
 
 _NEWEST: Final = (
     "SELECT * FROM markers WHERE rule = ? QUALIFY row_number() OVER "

@@ -20,7 +20,7 @@ from labeling.io.store.database import Database
 from labeling.io.store.product_tables import MARKERS
 from labeling.model.event import TS
 from labeling.model.table import RuleTable
-from labeling.products.digests import SUMS
+from labeling.products.markers.digests import SUMS
 
 #: In this order markers are told.
 TOLD: Final = ("commit", "rule", "version", "hour", "revision")

@@ -16,7 +16,7 @@ from labeling.engine.changes import changes as differences
 from labeling.io.store.schema import conform
 from labeling.model.event import TS
 from labeling.model.table import ROW_KEY, RuleTable
-from labeling.products.sample_rows import SampleRows
+from labeling.products.samples.rows import SampleRows
 
 if TYPE_CHECKING:
     from labeling.io.store.commit import Commit

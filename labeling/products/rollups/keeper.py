@@ -26,8 +26,8 @@ from labeling.model.table import RuleTable
 from labeling.products.context import Context
 from labeling.products.moved import Moved, of_changes, of_first
 from labeling.products.renewal import Renewal
-from labeling.products.rollup_sums import moved_by
-from labeling.products.rollup_tables import known, register
+from labeling.products.rollups.sums import moved_by
+from labeling.products.rollups.tables import known, register
 
 
 class RollupKeeper(Listener):

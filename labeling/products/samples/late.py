@@ -18,8 +18,8 @@ from labeling.io.store.schema import conform
 from labeling.model.event import TS
 from labeling.model.sample import SAMPLE_SCHEMA
 from labeling.model.table import ROW_KEY
-from labeling.products import sample_books
-from labeling.products.sample_rows import SampleRows
+from labeling.products.samples import books
+from labeling.products.samples.rows import SampleRows
 
 if TYPE_CHECKING:
     from labeling.io.store.commit import Commit
@@ -43,8 +43,8 @@ def rejoined(commit: Commit, made: SampleRows, late: pl.DataFrame) -> None:
     if stored.is_empty():
         return
     labels = stored.drop("revision", "present", *SAMPLE_SCHEMA)
-    rows = made.rows(db, labels, replay=sample_books.healed(db, made.sample, labels))
-    f_ms = sample_books.passed_ms(db, made.sample.labels.key)
+    rows = made.rows(db, labels, replay=books.healed(db, made.sample, labels))
+    f_ms = books.passed_ms(db, made.sample.labels.key)
     states = rows.with_columns(
         present=pl.lit(value=True),
         point_ts=made.latest_point(f_ms).cast(TS),

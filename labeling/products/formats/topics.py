@@ -33,9 +33,9 @@ from labeling.model.sample import SampleRule
 from labeling.model.table import RuleTable
 from labeling.model.window import Duration
 from labeling.products.context import Context
-from labeling.products.sample_encoding import arrow_records, json_records
-from labeling.products.sample_formats import of_changes
-from labeling.products.sample_moved import Touched, differences
+from labeling.products.formats.encoding import arrow_records, json_records
+from labeling.products.formats.moved import Touched, differences
+from labeling.products.formats.records import of_changes
 
 _LOG: Final = logging.getLogger("labeling")
 _ENCODED: Final = {"json": json_records, "arrow": arrow_records}

@@ -17,8 +17,8 @@ from labeling.io.store.database import Database
 from labeling.io.store.schema import conform
 from labeling.model.event import TS
 from labeling.model.rollup import Rollup
-from labeling.products.rollup_sums import columns_read, sums_of
-from labeling.products.rollup_tables import hours_of_rows
+from labeling.products.rollups.sums import columns_read, sums_of
+from labeling.products.rollups.tables import hours_of_rows
 
 _HOUR: Final = timedelta(hours=1)
 #: What ``differences`` returns.

@@ -24,17 +24,17 @@ from labeling.config.rules import Tree
 from labeling.config.settings import Config
 from labeling.errors import ConfigError
 from labeling.io.store import Store
-from labeling.products.feature_files import FeatureFiles
-from labeling.products.offline_files import (
+from labeling.products.features.files import FeatureFiles
+from labeling.products.offline.features import SampleFrames
+from labeling.products.offline.files import (
     PART,
     PARTITIONS,
     OfflineFolder,
     clear,
     write_parquet,
 )
-from labeling.products.offline_plan import Due, chosen, due, instant
-from labeling.products.offline_reading import Taken, has_changed, is_kept, take
-from labeling.products.offline_samples import SampleFrames
+from labeling.products.offline.plan import Due, chosen, due, instant
+from labeling.products.offline.reading import Taken, has_changed, is_kept, take
 
 _LOG: Final = logging.getLogger("labeling")
 #: Of the marker files; another one's hours are exported again.

@@ -27,7 +27,7 @@ from labeling.io.pruned import open_groups
 from labeling.io.store import lookup
 from labeling.io.store.database import Database
 from labeling.model.event import TS, event_schema
-from labeling.products.feature_keys import FeatureKeys
+from labeling.products.features.keys import FeatureKeys
 
 #: What asks for features. ``low_ts`` and ``high_ts`` are inclusive.
 WANTED: Final = {"request_id": pl.String(), "item_id": pl.String(), "low_ts": TS, "high_ts": TS}

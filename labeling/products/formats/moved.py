@@ -20,7 +20,7 @@ from labeling.io.store.sample_views import FORMATS
 from labeling.io.store.views import samples_of
 from labeling.model.sample import NO_FEATURES, SampleRule
 from labeling.model.table import ROW_KEY
-from labeling.products.sample_formats import of_observations, of_states
+from labeling.products.formats.records import of_observations, of_states
 
 _HOUR_MS: Final = 3_600_000
 _KEYS: Final = 50_000

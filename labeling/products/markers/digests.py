@@ -20,8 +20,8 @@ from labeling.io.store import Commit
 from labeling.io.store.database import Database
 from labeling.model.event import TS
 from labeling.model.table import RuleTable
+from labeling.products.markers.row_hash import row_hashes
 from labeling.products.moved import Moved
-from labeling.products.row_hash import row_hashes
 
 SUMS: Final = ("rows", "digest_hi", "digest_lo")
 _KEYS: Final = ("rule", "version", "hour")

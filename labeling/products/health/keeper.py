@@ -22,7 +22,7 @@ from labeling.io.store.listener import Listener
 from labeling.model.rule import LabelRule
 from labeling.model.table import RuleTable
 from labeling.products.context import Context
-from labeling.products.health_counts import KEYS, Counted
+from labeling.products.health.counts import KEYS, Counted
 from labeling.products.renewal import Renewal
 
 _HOUR: Final = timedelta(hours=1)

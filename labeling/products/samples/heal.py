@@ -21,7 +21,7 @@ from labeling.io.store import lookup
 from labeling.io.store.ownership import REPLAY
 from labeling.model.event import TS
 from labeling.model.table import ROW_KEY, table_of
-from labeling.products.sample_rows import SampleRows
+from labeling.products.samples.rows import SampleRows
 
 if TYPE_CHECKING:
     from labeling.io.store.commit import Commit

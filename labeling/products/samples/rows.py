@@ -22,7 +22,7 @@ from labeling.io.store.database import Database
 from labeling.model.credit import WHOLE
 from labeling.model.event import TS
 from labeling.model.sample import JOINED, NO_FEATURES, SAMPLE_SCHEMA, SampleRule
-from labeling.products.feature_files import FeatureFiles
+from labeling.products.features.files import FeatureFiles
 
 _HASHES: Final = 2**64
 
