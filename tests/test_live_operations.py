@@ -249,3 +249,18 @@ def test_an_import_beside_the_flow_heals_a_gap(project: LiveProject, broker: Bro
     assert archived.n_unique() == archived.height == 61
     last = project.command("verify", *span).output.strip().splitlines()[-1]
     assert last == "live equals replay: 30 rows, 0 differences"
+
+
+def test_large_records_make_small_rounds(broker: Broker, tmp_path: Path) -> None:
+    """A round ends at about so many bytes too: of large records fewer are in memory at a time."""
+    live = {"batch": "20ms", "batch_events": 5_000, "batch_bytes": "40kB"}
+    project = LiveProject(tmp_path, broker, live=live)
+    topic = project.source()
+    rest = {"page_id": "p" * 4_000}
+    project.produce(topic, [event("show", second, f"u{second}", **rest) for second in range(200)])
+    project.run()
+    rounds = project.query("SELECT events FROM commits WHERE events > 0")["events"]
+    # The first is read before anybody knows how large they are.
+    assert sum(rounds) == 200
+    assert max(rounds[1:]) <= 10
+    check(project)

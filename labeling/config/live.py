@@ -19,7 +19,8 @@ from labeling.config.source import DurationMs
 class LiveConfig(Table):
     """The ``[live]`` table. Durations are ms.
 
-    ``shards`` divide the users; a batch ends at ``batch_events`` or after ``batch_ms``;
+    ``shards`` divide the users; a batch ends at ``batch_events``, at about ``batch_bytes`` of
+    records, or after ``batch_ms``;
     ``max_lead_ms`` bounds how far one partition may be read ahead of the slowest;
     ``changes_topic``, ``rejects_topic`` and ``markers_topic`` are written to ``cluster`` after
     each commit;
@@ -31,6 +32,7 @@ class LiveConfig(Table):
 
     shards: Annotated[int, Field(ge=1, le=1024)] = 1
     batch_events: Annotated[int, Field(ge=1)] = 250_000
+    batch_bytes: Annotated[int, BeforeValidator(size), Field(ge=1)] = 256 * 10**6
     batch_ms: Annotated[DurationMs, Field(alias="batch", ge=0)] = 500
     max_lead_ms: Annotated[DurationMs, Field(alias="max_lead", ge=0)] = 10 * 60_000
     group: Annotated[str, Field(min_length=1)] = "labeling"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,6 +27,8 @@ from labeling.io.kafka import Gap, PartitionId, Polled, Progress, Reader
 from labeling.live.items import Batch, Place
 
 _LOG: Final = logging.getLogger("labeling")
+#: About so many records of a batch tell how large its records are.
+_SAMPLED: Final = 100
 
 
 @dataclass
@@ -52,6 +54,7 @@ class Feed:
         now: the clock against which a time counts as in the future.
         hurried: whether a partition that has never had a record is idle as soon as its end is
             known: nobody waits for what may still come.
+        record_bytes: how large records are, by the last that were read.
     """
 
     source: SourceConfig
@@ -62,6 +65,7 @@ class Feed:
     clock: Callable[[], float]
     now: Callable[[], datetime]
     hurried: bool = False
+    record_bytes: float = 1_000.0
     waiting: Polled | None = None
     problems: dict[PartitionId, str] = field(default_factory=dict)
     progress: dict[PartitionId, Progress] = field(default_factory=dict)
@@ -79,6 +83,7 @@ class Feed:
             if self.waiting is None:
                 self.waiting = self.reader.poll(max_records, timeout_s)
             polled = self.waiting
+            self.record_bytes = _mean_bytes(polled.batch.payloads) or self.record_bytes
             decoded = self.decoder.decode(polled.batch, self.now())
             self.waiting = None
         self.problems = {p.partition: f"{p.code}: {p.message}" for p in polled.problems}
@@ -188,6 +193,12 @@ class Feed:
         now = self.clock()
         seen.silent_since = now if seen.silent_since is None else seen.silent_since
         seen.idle = seen.idle or now - seen.silent_since >= self.source.idle_after_ms / 1000
+
+
+def _mean_bytes(payloads: Sequence[bytes | None]) -> float:
+    """The mean size of some of the records, at least 1; 0 of none."""
+    some = payloads[:: max(1, len(payloads) // _SAMPLED)]
+    return max(1.0, sum(len(p or b"") for p in some) / len(some)) if some else 0.0
 
 
 def _by_partition(frame: pl.DataFrame) -> dict[PartitionId, pl.DataFrame]:

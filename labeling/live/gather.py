@@ -1,6 +1,6 @@
 """All sources of a process, gathered into batches of a bounded size.
 
-Always holds: a round of batches ends at ``batch_events`` records or after about ``batch`` of
+Always holds: a round of batches ends at ``batch_events`` records, or after about ``batch`` of
 waiting, whatever comes first; a partition that is read further ahead of the slowest than
 ``max_lead`` is paused until the others have come up.
 
@@ -49,13 +49,15 @@ class Gather:
         self._pace()
         ends_at = self.clock() + self.live.batch_ms / 1000
         batches: list[Batch] = []
-        room = self.live.batch_events
+        room, space = self.live.batch_events, float(self.live.batch_bytes)
         for place, feed in enumerate(self.feeds):
             left = len(self.feeds) - place
             wait = 0.0 if self.done else max(0.0, ends_at - self.clock()) / left
-            found = feed.poll(-(-room // left), wait)
+            fits = max(1, int(space / left / feed.record_bytes))
+            found = feed.poll(min(-(-room // left), fits), wait)
             batches += found
-            room -= sum(b.offsets.len() for b in found)
+            read = sum(b.offsets.len() for b in found)
+            room, space = room - read, space - read * feed.record_bytes
         return Round(batches, [feed.positions() for feed in self.feeds])
 
     def tell(self, committed: Round) -> None:
