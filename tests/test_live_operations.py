@@ -253,7 +253,7 @@ def test_an_import_beside_the_flow_heals_a_gap(project: LiveProject, broker: Bro
 
 def test_large_records_make_small_rounds(broker: Broker, tmp_path: Path) -> None:
     """A round ends at about so many bytes too: of large records fewer are in memory at a time."""
-    live = {"batch": "20ms", "batch_events": 5_000, "batch_bytes": "40kB"}
+    live = {"batch": "20ms", "batch_events": 5_000, "batch_bytes": "40KB"}
     project = LiveProject(tmp_path, broker, live=live)
     topic = project.source()
     rest = {"page_id": "p" * 4_000}
