@@ -45,7 +45,7 @@ def test_every_live_setting_is_listed_with_its_default() -> None:
     """``[live]`` of the page has every key; the values are the defaults but for names."""
     (shown,) = [b["live"] for b in settings("configuration.md") if "live" in b]
     assert list(shown) == LiveConfig.file_keys()
-    names = ("cluster", "changes_topic", "rejects_topic", "memory")
+    names = ("cluster", "changes_topic", "rejects_topic", "markers_topic", "memory")
     given = {key: value for key, value in shown.items() if key not in names}
     assert LiveConfig.model_validate(given) == LiveConfig()
 

@@ -157,7 +157,7 @@ def test_without_torch_the_dataset_says_so() -> None:
     if find_spec("torch") is not None:
         pytest.skip("torch is installed here")
     with pytest.raises(ImportError, match="needs torch, which is not installed"):
-        _ = labeling.samples.SampleDataset
+        labeling.samples.SampleDataset(labeling.samples.read_parquet, "offline/note_samples")
 
 
 def test_torch_loads_every_sample_once(tree: Path) -> None:

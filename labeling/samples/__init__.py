@@ -34,7 +34,6 @@ def __getattr__(name: str) -> Any:
 
     Raises:
         AttributeError: there is no such name.
-        ImportError: torch is not installed.
     """
     if name == "SampleDataset":
         from labeling.samples.dataset import SampleDataset  # noqa: PLC0415 - see above

@@ -10,20 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from labeling.samples.batch import Batch, Position
 from labeling.samples.shards import position_of, shard_of
 
-try:
-    _data: Any = import_module("torch.utils.data")
-except ModuleNotFoundError as error:
-    raise ImportError(
-        "SampleDataset needs torch, which is not installed; read_parquet and read_topic do not"
-    ) from error
+#: torch's module, or None where it is not installed: the class is there, and cannot be made.
+_data: Any = import_module("torch.utils.data") if find_spec("torch") else None
+_Base: Any = _data.IterableDataset if _data else object
 
 
-class SampleDataset(_data.IterableDataset):  # type: ignore[misc] # torch need not be there
+class SampleDataset(_Base):  # type: ignore[misc] # torch need not be there
     """Batches of samples for a ``DataLoader`` with ``batch_size=None``.
 
     Args:
@@ -35,6 +33,9 @@ class SampleDataset(_data.IterableDataset):  # type: ignore[misc] # torch need n
         rank: of this process among those that train.
         world: how many those are.
         options: the reader's, but ``shard`` and ``position``.
+
+    Raises:
+        ImportError: torch is not installed.
 
     Example:
         ``DataLoader(SampleDataset(read_parquet, "offline/note_samples", from_ts=yesterday_ten,
@@ -51,6 +52,11 @@ class SampleDataset(_data.IterableDataset):  # type: ignore[misc] # torch need n
         world: int = 1,
         **options: Any,
     ) -> None:
+        if _data is None:
+            raise ImportError(
+                "SampleDataset needs torch, which is not installed; read_parquet and read_topic do "
+                "not"
+            )
         super().__init__()
         self._read = (reader, args, options)
         self._positions = tuple(positions)

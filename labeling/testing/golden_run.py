@@ -19,6 +19,8 @@ from weakref import WeakKeyDictionary
 
 from labeling.errors import ConfigError
 from labeling.model.kinds import Rule
+from labeling.model.rollup import Rollup
+from labeling.model.sample import SampleRule
 from labeling.testing.drives import EVENT_BY_EVENT, Drive, Run
 from labeling.testing.golden_case import EXPECTED, Case, CaseError, Place, load
 from labeling.testing.golden_diff import (
@@ -163,9 +165,11 @@ def rules_of(root: Path, named_rules: str | None = None) -> tuple[Rule, ...]:
     except Exception as error:
         said = f"{type(error).__name__}: {error}"
         raise ConfigError(f"rules {spec!r}: {said}; is {root} the project's folder?") from error
-    if not isinstance(rules, list | tuple) or not all(isinstance(r, Rule) for r in rules):
+    known = Rule | SampleRule | Rollup
+    if not isinstance(rules, list | tuple) or not all(isinstance(r, known) for r in rules):
         raise ConfigError(f"rules {spec!r}: {name} must be a tuple of rules")
-    return tuple(rules)
+    # Samples and rollups follow from the rows of rules, which cases are about.
+    return tuple(r for r in rules if isinstance(r, Rule))
 
 
 def _configured(file: Path) -> str | None:
