@@ -37,7 +37,7 @@ from labeling.products.markers.rows import (
     positions_json,
     unsettled,
 )
-from labeling.products.markers.settling import Settling
+from labeling.products.markers.settling import Books, Settling
 from labeling.products.moved import Moved, of_changes, of_first
 
 COMPLETE: Final = "complete"
@@ -45,6 +45,7 @@ SETTLED: Final = "settled"
 REPUBLISHED: Final = "republished"
 #: Of a sum: what it is more than at the marker before.
 _DELTAS: Final = {"rows": "delta_rows", "digest_hi": "delta_hi", "digest_lo": "delta_lo"}
+_OF: Final = ("rule", "version", "hour")
 _NONE: Final = pl.DataFrame(schema={"hour": TS})
 #: Hour, revision and state of a marker that is issued.
 _Made = tuple[datetime, int, str]
@@ -134,10 +135,11 @@ class MarkerKeeper(Listener):
         """Bring digests up to the transaction's end, then issue what follows."""
         moved = [(heard, self._moved(commit.database, heard)) for heard in self._heard.values()]
         digests.add(commit, [(heard.table, frame) for heard, frame in moved])
-        for heard, frame in moved:
-            made = self._markers(commit, heard, set(frame["hour"]))
-            if made.height:
-                self._issue(commit, made)
+        books = Books(commit.database)
+        made = [self._markers(books, heard, set(frame["hour"])) for heard, frame in moved]
+        issued = [frame for frame in made if frame.height]
+        if issued:
+            self._issue(commit, pl.concat(issued))
         self._heard = {}
 
     def _of(self, table: RuleTable) -> _Heard:
@@ -166,9 +168,9 @@ class MarkerKeeper(Listener):
 
     # ---- which markers ------------------------------------------------------------------------
 
-    def _markers(self, commit: Commit, heard: _Heard, touched: set[datetime]) -> pl.DataFrame:
+    def _markers(self, books: Books, heard: _Heard, touched: set[datetime]) -> pl.DataFrame:
         """The markers of one table: ``hour``, ``revision``, ``state``, sums and their deltas."""
-        db, table = commit.database, heard.table
+        db, table = books.db, heard.table
         complete = heard.complete
         newest = self._newest(db, table)
         if heard.look and newest is None:
@@ -185,22 +187,22 @@ class MarkerKeeper(Listener):
         ]
         if new:
             self._note(table, max([*(hour for hour, _, _ in new), *filter(None, [newest])]))
-        settled = self._settled(db, table, new, last) if heard.look else []
+        settled = self._settled(books, table, new, last) if heard.look else []
         return _with_sums(db, table, [*new, *settled, *again], last)
 
     def _settled(
         self,
-        db: Database,
+        books: Books,
         table: RuleTable,
         new: Sequence[_Made],
         last: dict[datetime, dict[str, Any]],
     ) -> list[_Made]:
         """Markers of hours that are settled now; what they follow is added to ``last``."""
-        waiting = unsettled(db, table)
+        waiting = unsettled(books.db, table)
         last |= {row["hour"]: row for row in waiting.iter_rows(named=True)}
         open_at = {hour: revision for hour, revision, _ in new}
         open_at |= dict(waiting.select("hour", "revision").iter_rows())
-        found = self._settling.settled(db, table, open_at)
+        found = self._settling.settled(books, table, open_at)
         return [(hour, open_at[hour] + 1, SETTLED) for hour in sorted(found)]
 
     def _newest(self, db: Database, table: RuleTable) -> datetime | None:
@@ -222,10 +224,10 @@ class MarkerKeeper(Listener):
         db = commit.database
         late = late_counts(db, made["hour"].unique())
         reasons = {
-            hour: brake(db, self._context.config.health, rule, version, hour)
-            for rule, version, hour in made.select("rule", "version", "hour").unique().iter_rows()
+            of: brake(db, self._context.config.health, *of)
+            for of in made.select(_OF).unique().iter_rows()
         }
-        held = [reasons[hour] for hour in made["hour"]]
+        held = [reasons[of] for of in made.select(_OF).iter_rows()]
         rows = made.with_columns(
             held=pl.Series([reason is not None for reason in held], dtype=pl.Boolean),
             held_reason=pl.Series(held, dtype=pl.String),

@@ -8,19 +8,51 @@ Not promised: that an hour whose stream noted no end (``streams.settle_ms`` is n
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Final
 
 from labeling.engine.watermark import NEVER
 from labeling.io.store.database import Database
-from labeling.io.store.ownership import streams_of
-from labeling.io.store.repairs import repaired_of
+from labeling.io.store.ownership import Streams, streams_of
+from labeling.io.store.repairs import Repaired, repaired_of
 from labeling.model.table import RuleTable
 from labeling.products.context import Context
 
 _HOUR_MS: Final = 3_600_000
+
+
+@dataclass(frozen=True)
+class Books:
+    """What the store says of streams and repairs, asked for once in a transaction.
+
+    Args:
+        db: of the store; sees what the transaction wrote.
+    """
+
+    db: Database
+
+    @cached_property
+    def streams(self) -> Streams:
+        """Who owns which hours."""
+        return streams_of(self.db.frame)
+
+    @cached_property
+    def repaired(self) -> Mapping[str, Repaired]:
+        """How far repairs have come, by rule key."""
+        return repaired_of(self.db.frame)
+
+    def published(self, table: RuleTable, hours: set[datetime]) -> set[datetime]:
+        """Those of the hours of which everything is published."""
+        if not hours:
+            return set()
+        sql = (
+            "SELECT hour FROM hours WHERE rule = ? AND version = ? AND complete "
+            "AND through_ts IS NULL AND hour IN (SELECT unnest(?))"
+        )
+        return set(self.db.frame(sql, [table.name, table.version, sorted(hours)])["hour"])
 
 
 @dataclass(frozen=True)
@@ -33,28 +65,21 @@ class Settling:
 
     context: Context
 
-    def settled(self, db: Database, table: RuleTable, hours: Iterable[datetime]) -> set[datetime]:
+    def settled(self, books: Books, table: RuleTable, hours: Iterable[datetime]) -> set[datetime]:
         """Those of complete hours that are settled.
 
         Of an hour that a stream began: ``F > end + settle``. Of a cold rule's: the same of the
         ``F`` of repairs. Of any other: once everything of it is published (``through_ts`` null).
 
         Args:
-            db: of the store; sees what the transaction wrote.
+            books: of the transaction.
             table: a rule's version, or a sample's: the books follow those of its label rule.
             hours: their starts, UTC.
         """
         key = f"{table.name}@{table.version}"
-        stream = streams_of(db.frame).by_rule.get(key)
-        repaired = repaired_of(db.frame).get(key)
-        whole = set(
-            db.frame(
-                "SELECT hour FROM hours WHERE rule = ? AND version = ? AND complete "
-                "AND through_ts IS NULL",
-                [table.name, table.version],
-            )["hour"]
-        )
-        found = set()
+        stream = books.streams.by_rule.get(key)
+        repaired = books.repaired.get(key)
+        found, others = set(), set()
         for hour in hours:
             if stream is not None and stream.began(hour):
                 settled = stream.settled(hour)
@@ -62,10 +87,11 @@ class Settling:
                 end_ms = int(hour.timestamp() * 1000) + _HOUR_MS
                 settled = repaired.f_ms > end_ms + self.settle_ms(table)
             else:
-                settled = hour in whole
+                others.add(hour)
+                continue
             if settled:
                 found.add(hour)
-        return found
+        return found | books.published(table, others)
 
     def settle_ms(self, table: RuleTable) -> int:
         """How far past an hour's end ``F`` has to be: what the rule looks ahead, and lateness."""
