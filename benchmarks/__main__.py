@@ -26,6 +26,7 @@ NAMES: Final = (
     "importing",
     "replay",
     "live",
+    "restart",
     "cold",
     "attribution",
     "offline",

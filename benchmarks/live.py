@@ -23,7 +23,7 @@ from statistics import median
 from typing import Any, Final
 
 from benchmarks import commands, data, measure, per_event, topic
-from benchmarks.live_log import MARKERS, Kind, producing, project, write
+from benchmarks.live_log import MARKERS, Kind, producing, project, started, write
 from labeling.errors import LabelingError
 from labeling.io.remote import RemoteStore, open_store
 from labeling.io.remote.client import Client
@@ -70,7 +70,7 @@ def run(  # noqa: PLR0913 - the options of a command
         samples: a format in which samples go to a topic, such as ``wait``; needs features.
     """
     kind = Kind(rules, partitions, features, bool(rollups), bool(markers), samples)
-    with data.folder("") as root, _broker() as broker:
+    with data.folder("") as root, started() as broker:
         log = root / "log.jsonl"
         write(log, events, hours, seed, kind)
         broker.create_topic(MARKERS, 1)
@@ -101,16 +101,6 @@ def run(  # noqa: PLR0913 - the options of a command
         told["steady"] = _steady(root, broker, kind, rate, seconds, seed)
         told["restart"] = _restart(root, broker, log, partitions)
     return told
-
-
-@contextmanager
-def _broker() -> Iterator[Broker]:
-    one = Broker()
-    try:
-        one.start()
-        yield one
-    finally:
-        one.close()
 
 
 def _made(folder: Path, kind: Kind) -> dict[str, int]:

@@ -1,8 +1,8 @@
-"""How many samples a second a trainer reads: from Parquet, and from the values of a topic.
+"""How many samples a second a trainer reads: from Parquet, and from a topic of a real broker.
 
 Always holds: what is read is counted, and is what was written.
 
-Not promised: a broker. Messages are decoded from memory: the brokers' own speed is another matter.
+Not promised: a broker on another machine. This one takes its share of the same cores.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from typing import Any, Final
 
 import polars as pl
 
-from labeling.io.kafka.records import Record
+from benchmarks.live_log import started
+from labeling.config.cluster import ClusterConfig
+from labeling.io.kafka import Cluster, TopicWriter
 from labeling.products.formats.encoding import arrow_records, json_records
-from labeling.samples import read_parquet
-from labeling.samples.topic import decoded
+from labeling.samples import read_parquet, read_topic
+from tests.kafka_broker import Broker
 
 _T0: Final = datetime(2026, 11, 20, 10, tzinfo=UTC)
 _GROUP: Final = 65_536
@@ -36,14 +38,24 @@ def run(*, samples: int = 50_000, features: int = 20) -> dict[str, Any]:
         began = time.perf_counter()
         read = sum(len(batch) for batch in read_parquet(folder))
         speed = {"parquet": read / (time.perf_counter() - began)}
-    for name, encode in (("json", json_records), ("arrow", arrow_records)):
-        values = encode(rows)["value"].to_list()
-        began = time.perf_counter()
-        read += decoded([Record(0, n, value) for n, value in enumerate(values)], None).height
-        speed[name] = samples / (time.perf_counter() - began)
+    with started() as broker:
+        for name, encode in (("json", json_records), ("arrow", arrow_records)):
+            _fill(broker, name, encode(rows))
+            began = time.perf_counter()
+            told = read_topic(broker.bootstrap, name, until_end=True)
+            read += sum(len(batch) for batch in told)
+            speed[name] = samples / (time.perf_counter() - began)
     if read != 3 * samples:
         raise RuntimeError(f"{read} samples were read, {3 * samples} were written")
     return {f"{name}_per_s": round(rate) for name, rate in speed.items()}
+
+
+def _fill(broker: Broker, topic: str, records: pl.DataFrame) -> None:
+    """A new topic with these records."""
+    broker.create_topic(topic, 1)
+    with TopicWriter(Cluster("main", ClusterConfig(bootstrap=broker.bootstrap)), topic) as writer:
+        writer.send(records["key"].to_list(), records["value"].to_list(), 1)
+        writer.flush(60)
 
 
 def _rows(samples: int, features: int) -> pl.DataFrame:

@@ -30,6 +30,7 @@ TINY: Final = {
     "replay": "--sizes 2000,4000 --hours 1,2 --repeat 1",
     "live": "--events 3000 --hours 1 --rate 1000 --seconds 3 --plain 1000 --features 600"
     " --rollups 1 --markers 1 --samples wait",
+    "restart": "--events 20000",
     "cold": "--events 20000 --days 0.1 --steps 1",
     "attribution": "--events 20000 --hours 3 --rules all",
     "offline": "--events 3000 --hours 1",

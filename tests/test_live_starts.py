@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,6 +40,25 @@ def test_a_locked_store_is_told(project: LiveProject) -> None:
             assert other.wait() == [1]
             assert f"is in use by process {one.running[0].pid}" in other.said
         one.stop()
+
+
+def test_a_question_is_in_nobodys_way(project: LiveProject) -> None:
+    """A flow that starts while somebody looks into the closed file waits until they have."""
+    topic = project.source()
+    project.produce(topic, [event("show", 0), event("x", 4_000)])
+    project.run()
+    script = (
+        f"import duckdb, time; c = duckdb.connect({str(project.config.store)!r}, read_only=True)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{script}; print('open', flush=True); time.sleep(0.7)"],
+        stdout=subprocess.PIPE,
+    ) as reader:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == b"open\n"
+        project.produce(topic, [event("show", 10, "v"), event("x", 5_000)])
+        project.run()
+    assert project.counts()["records"] == 4
 
 
 def test_a_lost_store_beside_a_full_archive_is_refused(project: LiveProject) -> None:

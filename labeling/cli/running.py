@@ -52,6 +52,8 @@ from labeling.products.health.metrics import HealthMetrics
 
 _LOG: Final = logging.getLogger("labeling")
 _FLUSH_S: Final = 30.0
+#: How long a question to a store that nobody serves may keep its file, about.
+_LOOKS_S: Final = 2.0
 #: How long the other processes wait for the one that holds the store.
 _WAIT_S: Final = 120.0
 
@@ -94,10 +96,25 @@ class Running:
         """
         with ExitStack() as stack:
             if self.process == 0:
-                store = stack.enter_context(Store.open(self.config.store))
+                store = stack.enter_context(self._opened())
                 yield from self._hold(stack, store, restart, until_caught_up=until_caught_up)
             else:
                 self._follow(stack, until_caught_up=until_caught_up)
+
+    def _opened(self) -> Store:
+        """The store; a moment later where somebody looks into its file just now.
+
+        Raises:
+            StoreError: it cannot be opened.
+        """
+        deadline = time.monotonic() + _LOOKS_S
+        while True:
+            try:
+                return Store.open(self.config.store)
+            except StoreError as error:
+                late = time.monotonic() > deadline
+                if late or not error.transient or self.stop.wait(_LOOKS_S / 20):
+                    raise
 
     def _hold(
         self, stack: ExitStack, store: Store, restart: Sequence[str], *, until_caught_up: bool

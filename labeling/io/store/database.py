@@ -129,7 +129,8 @@ class Database:
             yield
         except _MACHINE as error:
             text = str(error)
-            raise StoreError(self._advice(text), transient=_is_full(text)) from error
+            passing = _is_full(text) or _HOLDER.search(text) is not None
+            raise StoreError(self._advice(text), transient=passing) from error
 
     def _advice(self, text: str) -> str:
         held = _HOLDER.search(text)
