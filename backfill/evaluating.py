@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 import polars as pl
 
@@ -27,6 +28,9 @@ from labeling.model.event import TS
 from labeling.model.kinds import Rule
 from labeling.model.rule import LabelRule
 from labeling.model.table import ROW_KEY
+
+#: The hour of a row's anchor, beside labels of any name.
+_HOUR: Final = "#hour"
 
 
 @dataclass(frozen=True)
@@ -44,13 +48,13 @@ class First:
 
 @dataclass(frozen=True)
 class Part(ABC):
-    """What was evaluated of a block's anchors at every point passed, by ``hour`` of the anchor."""
+    """What was evaluated of a block's anchors at every point passed, by the anchor's hour."""
 
     evaluated: pl.DataFrame
 
     def shares(self, hours: Sequence[datetime], rows: int) -> Iterator[tuple[datetime, ...]]:
         """The hours cut where more than ``rows`` would come together; never inside an hour."""
-        counts = dict(self.evaluated.group_by("hour").len().iter_rows())
+        counts = dict(self.evaluated.group_by(_HOUR).len().iter_rows())
         share: list[datetime] = []
         held = 0
         for hour in hours:
@@ -63,7 +67,7 @@ class Part(ABC):
 
     def of_hours(self, hours: Sequence[datetime]) -> pl.DataFrame:
         """What was evaluated of the hours' anchors."""
-        return self.evaluated.filter(pl.col("hour").is_in(list(hours))).drop("hour")
+        return self.evaluated.filter(pl.col(_HOUR).is_in(list(hours))).drop(_HOUR)
 
     @abstractmethod
     def rows(self, hours: Sequence[datetime]) -> pl.DataFrame:
@@ -175,7 +179,9 @@ def evaluated(rule: Rule, events: pl.DataFrame, block: Block, mark_ms: int) -> P
         pl.col("point_ts") < mark,
     )
     if isinstance(rule, AttributionRule):
-        rows = evaluate(rule, events, asked)
-        return ActionPart(rows.with_columns(hour=pl.col("anchor_ts").dt.truncate("1h")), rule)
-    labels = labels_at(rule, events, asked).with_columns(hour=asked["event_ts"].dt.truncate("1h"))
-    return LabelPart(labels, rule, events)
+        return ActionPart(_in_hours(evaluate(rule, events, asked), pl.col("anchor_ts")), rule)
+    return LabelPart(_in_hours(labels_at(rule, events, asked), asked["event_ts"]), rule, events)
+
+
+def _in_hours(rows: pl.DataFrame, anchor_ts: pl.Expr | pl.Series) -> pl.DataFrame:
+    return rows.with_columns(anchor_ts.dt.truncate("1h").alias(_HOUR))

@@ -11,7 +11,7 @@ import pytest
 from backfill.plan import hours_of, plan
 from backfill.replay import replay
 from labeling import Event, LabelRule, happened
-from labeling.errors import DataError
+from labeling.errors import DataError, RuleError
 from labeling.io.archive import Archive
 from labeling.io.store import Store
 from labeling.model.table import table_of
@@ -251,3 +251,45 @@ def test_two_blocks_read_the_reach_between_them(project: ReplayProject) -> None:
             store.query("SELECT user_id, anchor_ts, anchor_id FROM shown_v1 WHERE item_id = 'e'"),
         ).row(0, named=True)
     assert row["clicked"]
+
+
+#: What replay, the difference engine and the stream call their own columns.
+OWN_WORDS = (
+    "hour",
+    "row",
+    "fresh",
+    "same",
+    "was",
+    "at",
+    "count",
+    "anchor",
+    "final",
+    "point",
+    "user_key",
+)
+
+
+def test_a_label_may_be_named_as_our_own_columns_are(tmp_path: Path) -> None:
+    """Whatever a label is called, it is refused when the rule is made, or replayed like another."""
+    refused = []
+    for word in OWN_WORDS:
+        try:
+            rule = LabelRule(
+                name="named", anchor=Event("show"), match=("user_id",), window="5m", early=("1m",),
+                labels={word: happened("click")},
+            )  # fmt: skip
+            table_of(rule)
+        except RuleError:
+            refused.append(word)
+            continue
+        (tmp_path / word).mkdir()
+        project = ReplayProject(tmp_path / word)
+        project.take_in("log", [event("show", 0), event("click", 120)])
+        with Store.open(project.config.store) as store:
+            todo = plan(
+                store, rule, T0, T0 + timedelta(hours=1), sources=["app"], memory_bytes=10**9
+            )
+            list(replay(store, Archive(project.config.archive, {}), todo))
+            found = store.query(f'SELECT "{word}" AS label, revision FROM named_v1')
+        assert found.rows() == [(True, 2)], word
+    assert refused == ["row", "fresh", "was"]

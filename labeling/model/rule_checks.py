@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 _RESERVED: Final = frozenset(
     {"user_id", "anchor_ts", "anchor_id", "point_ts", "reason", "present", "revision", "kind"}
     | {"rule_version", "rule_digest", "first_commit", "commit"}
+    # What evaluation and the difference engine call columns of their own.
+    | {"row", "fresh", "was"}
 )
 
 

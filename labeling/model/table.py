@@ -35,7 +35,7 @@ TOUCH_KEY_SCHEMA: Final[Mapping[str, pl.DataType]] = {
 #: Columns that the store adds to every rule's table; a rule cannot use their names.
 ROW_BOOK: Final = ("rule_version", "rule_digest", "revision", "first_commit", "commit")
 #: Columns that rows and changes carry beside key and values; a rule cannot use them either.
-ROW_MARKS: Final = ("point_ts", "reason", "present", "kind", "old", "new")
+ROW_MARKS: Final = ("point_ts", "reason", "present", "kind", "old", "new", "row", "fresh", "was")
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*\Z")
 
