@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from labeling import (
@@ -155,6 +155,7 @@ _STEP = st.lists(
 
 @settings(deadline=None, max_examples=40)
 @given(steps=st.lists(_STEP, max_size=6))
+@example(steps=[[("a", -1, 0)], [("a", 1, 0)], [(None, 1, 1)], [(None, -1, -1), ("a", 0, 2)]])
 def test_sums_are_those_of_all_differences(tmp_path_factory: Any, steps: list[Any]) -> None:
     """Whatever is added in whatever portions; a null group is one; groups of zeros are gone."""
     expected: dict[str | None, tuple[int, int]] = {}

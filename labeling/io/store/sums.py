@@ -38,17 +38,13 @@ def add_sums(db: Database, name: str, differences: pl.DataFrame, keys: Sequence[
     if moved.is_empty():
         return
     same = " AND ".join(f't."{c}" IS NOT DISTINCT FROM d."{c}"' for c in keys)
-    columns = ", ".join(f'"{c}"' for c in (*keys, *sums))
-    kept = ", ".join(f't."{c}"' for c in keys)
-    added = ", ".join(f't."{c}" + d."{c}" AS "{c}"' for c in sums)
+    columns = [f'"{c}"' for c in (*keys, *sums)]
+    added = ", ".join(f'"{c}" = t."{c}" + d."{c}"' for c in sums)
+    gone = " AND ".join(f't."{c}" + d."{c}" = 0' for c in sums)
     with db.given("given_sums", moved):
-        known = db.frame(
-            f'SELECT {kept}, {added} FROM "{name}" t JOIN given_sums d ON {same}'
-        ).cast(moved.schema)
-        db.run(f'DELETE FROM "{name}" t USING given_sums d WHERE {same}')
-    new = moved.join(known, on=list(keys), how="anti", nulls_equal=True, maintain_order="left")
-    rows = pl.concat([known, new.select(known.columns)]).sort(keys)
-    rows = rows.filter(pl.any_horizontal(pl.col(c) != 0 for c in sums))
-    if rows.height:
-        with db.given("given_sums", rows):
-            db.run(f'INSERT INTO "{name}" ({columns}) SELECT {columns} FROM given_sums')
+        db.run(
+            f'MERGE INTO "{name}" t USING given_sums d ON {same} '
+            f"WHEN MATCHED AND {gone} THEN DELETE WHEN MATCHED THEN UPDATE SET {added} "
+            f"WHEN NOT MATCHED THEN INSERT ({', '.join(columns)}) "
+            f"VALUES ({', '.join(f'd.{c}' for c in columns)})"
+        )
