@@ -45,7 +45,7 @@ demo: install
 	@.venv/bin/labeling demo $(ARGS)
 
 test: install
-	@.venv/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: install
 	@.venv/bin/ruff check .

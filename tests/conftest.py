@@ -27,3 +27,14 @@ def broker() -> Iterator[Broker]:
         yield one
     finally:
         one.close()
+
+
+#: Files that take minutes, the longest first: begun last they would keep one worker busy alone.
+LONG = ("test_live_golden", "test_live_crash", "test_live_chaos", "test_live_arrival", "test_repair")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first, in an order otherwise as random as it is."""
+    place = {name: n for n, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONG)))
