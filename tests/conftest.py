@@ -30,7 +30,13 @@ def broker() -> Iterator[Broker]:
 
 
 #: Files that take minutes, the longest first: begun last they would keep one worker busy alone.
-LONG = ("test_live_golden", "test_live_crash", "test_live_chaos", "test_live_arrival", "test_repair")
+LONG = (
+    "test_live_golden",
+    "test_live_crash",
+    "test_live_chaos",
+    "test_live_arrival",
+    "test_repair",
+)
 
 
 @pytest.hookimpl(trylast=True)
