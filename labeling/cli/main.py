@@ -38,6 +38,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "export": "export",
     "verify": "verify",
     "recount": "recount",
+    "unused": "unused",
     "activate": "activate",
     "wait": "wait",
     "notify": "notify",
