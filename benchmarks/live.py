@@ -23,12 +23,12 @@ from statistics import median
 from typing import Any, Final
 
 from benchmarks import commands, data, measure, per_event, topic
-from benchmarks.live_log import MARKERS, Kind, producing, project, started, write
+from benchmarks.live_log import MARKERS, Kind, producing, project, write
 from labeling.errors import LabelingError
 from labeling.io.remote import RemoteStore, open_store
 from labeling.io.remote.client import Client
 from labeling.io.remote.live import read_live
-from tests.kafka_broker import Broker
+from tests.kafka_broker import Broker, started
 
 SMALL: Final = {"events": 30_000, "hours": 0.5, "rate": 5_000.0, "seconds": 4, "plain": 5_000}
 TOPIC: Final = "events"

@@ -93,17 +93,6 @@ def project(folder: Path, broker: Broker, name: str, kind: Kind) -> Path:
 
 
 @contextmanager
-def started() -> Iterator[Broker]:
-    """A broker that runs until the block ends."""
-    one = Broker()
-    try:
-        one.start()
-        yield one
-    finally:
-        one.close()
-
-
-@contextmanager
 def producing(
     broker: Broker, log: Path, kind: Kind, rate: float, seconds: int
 ) -> Iterator[list[subprocess.Popen[bytes]]]:

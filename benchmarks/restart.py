@@ -15,12 +15,13 @@ from typing import Any, Final
 import polars as pl
 
 from benchmarks import commands, data
-from benchmarks.live_log import Kind, project, started, write
+from benchmarks.live_log import Kind, project, write
 from labeling.engine.keys import user_key
 from labeling.io.archive import Archive
 from labeling.io.store import Counts, Store
 from labeling.model.event import ORIGIN_SCHEMA
 from labeling.testing.simulator import EXTRA_COLUMNS, World, simulate
+from tests.kafka_broker import started
 
 SMALL: Final = {"events": 100_000}
 _ROUND: Final = 250_000

@@ -15,12 +15,11 @@ from typing import Any, Final
 
 import polars as pl
 
-from benchmarks.live_log import started
 from labeling.config.cluster import ClusterConfig
 from labeling.io.kafka import Cluster, TopicWriter
 from labeling.products.formats.encoding import arrow_records, json_records
 from labeling.samples import read_parquet, read_topic
-from tests.kafka_broker import Broker
+from tests.kafka_broker import Broker, started
 
 _T0: Final = datetime(2026, 11, 20, 10, tzinfo=UTC)
 _GROUP: Final = 65_536

@@ -19,14 +19,10 @@ pytest_plugins = ["pytester"]
 @pytest.fixture(scope="session")
 def broker() -> Iterator[Broker]:
     """A real broker, running; a test that stops it starts it again."""
-    from tests.kafka_broker import Broker  # noqa: PLC0415 - most runs need no Kafka client
+    from tests.kafka_broker import started  # noqa: PLC0415 - most runs need no Kafka client
 
-    one = Broker()
-    try:
-        one.start()
+    with started() as one:
         yield one
-    finally:
-        one.close()
 
 
 #: Files that take minutes, the longest first: begun last they would keep one worker busy alone.

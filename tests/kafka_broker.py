@@ -23,7 +23,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -262,6 +263,17 @@ class Broker:
 
     def _log_tail(self) -> str:
         return (self.folder / "log").read_text(encoding="utf-8", errors="replace")[-3000:]
+
+
+@contextmanager
+def started() -> Iterator[Broker]:
+    """A broker that runs until the block ends."""
+    one = Broker()
+    try:
+        one.start()
+        yield one
+    finally:
+        one.close()
 
 
 def _jars() -> Path:

@@ -64,7 +64,7 @@ def command(
             there = ", ".join(sorted(one.key for one in named))
             raise ConfigError(f"--rule {name}: no such rule or rollup; there are {there}")
     found = [pl.DataFrame(schema=DIFFERENCE)]
-    context = Context(config, tree, _unheard)
+    context = Context(config, tree)
     span = parse_hour(from_) if from_ else None, parse_hour(to) if to else None
     with open_store(config.store, read_only=True) as store:
         for one in comparisons(store, context, names, *span):
@@ -88,7 +88,3 @@ def command(
 def _said(hours: int, differing: int) -> str:
     verb = f"{differing:,} differences" if differing else "equal to a recount"
     return f"{hours:,} hours, {verb}"
-
-
-def _unheard(*_: object) -> None:
-    """Nothing is published here, so nothing is told."""

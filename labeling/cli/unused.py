@@ -50,7 +50,7 @@ def command(from_: str, to: str, names: tuple[str, ...], form: str, path: Path |
             raise ConfigError(f"--rule {name}: no such sample rule; there are: {there}")
     chosen = [one for one in tree.samples if not names or {one.name, one.key} & {*names}]
     hours = hours_of(parse_hour(from_), parse_hour(to))
-    context = Context(config, tree, _unheard)
+    context = Context(config, tree)
     found = [pl.DataFrame(schema={"rule": pl.String(), **UNUSED})]
     with open_store(config.store, read_only=True) as store:
         for sample in chosen:
@@ -60,7 +60,3 @@ def command(from_: str, to: str, names: tuple[str, ...], form: str, path: Path |
                     found.append(told.select(pl.lit(sample.key).alias("rule"), pl.all()))
                     progress(1)
     emit(pl.concat(found), form, None)
-
-
-def _unheard(*_: object) -> None:
-    """Nothing is published here, so nothing is told."""

@@ -21,13 +21,17 @@ from labeling.products.features.files import FeatureFiles
 Stage = Callable[[Commit, str, pl.DataFrame], None]
 
 
+def unheard(commit: Commit, topic: str, records: pl.DataFrame) -> None:
+    """Tell nobody: of those who only read, or publish for no topic."""
+
+
 @dataclass(frozen=True)
 class Context:
     """Configuration, the operator's tree, features on disk, and where records for topics go."""
 
     config: Config
     tree: Tree
-    stage: Stage
+    stage: Stage = unheard
     features: FeatureFiles = field(init=False)
 
     def __post_init__(self) -> None:
