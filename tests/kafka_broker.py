@@ -234,7 +234,7 @@ class Broker:
         return str(self.folder / "server.properties")
 
     def _java(self, *arguments: str) -> list[str]:
-        return [*_JAVA, "-cp", f"{self._jars}/*", *arguments]
+        return [*_JAVA, f"-Djava.io.tmpdir={self.folder}", "-cp", f"{self._jars}/*", *arguments]
 
     def _format(self) -> None:
         text = _PROPERTIES.format(

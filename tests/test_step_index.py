@@ -89,7 +89,7 @@ def test_runs_that_are_old_altogether_go() -> None:
 
 def test_a_log_keeps_numbers_over_merges_and_drops(monkeypatch: pytest.MonkeyPatch) -> None:
     """A number finds its row as long as it is held, in the order asked for."""
-    monkeypatch.setattr(log_module, "_LARGEST", 40)
+    monkeypatch.setattr(log_module, "_PACKED", 40)
     rng = Random(1)
     schema = pl.Schema({"event_ts": TS, "name": pl.String()})
     log, end = Log(schema), 0

@@ -145,8 +145,8 @@ def _due(
     times = point_times(rule, ts)
     passed = times[k].is_between(instant(span.before), instant(span.mark), closed="left")
     owned = ts >= instant(span.since)
-    where = chunk.rows.select((passed & owned & selects(rule.anchor)).arg_true()).to_series()
-    found = _keyed(rule, chunk.rows.select(_needed(rule))[where]).with_columns(
+    where = chunk.select((passed & owned & selects(rule.anchor)).arg_true()).to_series()
+    found = _keyed(rule, chunk.take(where.to_numpy(), _needed(rule))).with_columns(
         number=where.cast(pl.Int64) + chunk.first,
         point=pl.lit(k, pl.UInt8),
         point_ts=times[k],
@@ -252,10 +252,9 @@ def _in_reach(state: State, lane: Lane, late: Late) -> Numbers:
 def _late_anchors(chunk: Chunk, span: Span, low_ms: int) -> Numbers:
     """The numbers of the batch's own late events that may be anchors, with or without columns."""
     start = max(span.first_new - chunk.first, 0)
-    rows = chunk.rows[start:]
     late = pl.col("event_ts").is_between(instant(low_ms), instant(span.before), closed="left")
-    where = rows.select(late.arg_true().cast(pl.Int64)).to_series()
-    numbers: Numbers = where.to_numpy() + (chunk.first + start)
+    where = chunk.select(late.arg_true().cast(pl.Int64)).to_series().to_numpy()
+    numbers: Numbers = where[where >= start] + chunk.first
     return numbers
 
 

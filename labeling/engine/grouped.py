@@ -113,10 +113,10 @@ def _closing(rule: Rule, state: State, span: Span) -> Iterator[pl.DataFrame]:
         if not types & state.types[kind]:
             continue
         for chunk in log.between(span.before - rule.window_ms, span.mark - 1):
-            told = chunk.rows.select(has=has, takes=takes)
+            told = chunk.select(has=has, takes=takes)
             where = (told["has"] | told["takes"]).arg_true()
             back = pl.when(told["takes"].gather(where)).then(_ms(rule.reach_ms))
-            yield chunk.rows.select(read)[where].select(
+            yield chunk.take(where.to_numpy(), read).select(
                 key=match_key(rule.group),
                 low=ts - back.otherwise(_ms(rule.looks_back_ms)),
                 place=place_of(pl.lit(where.cast(pl.Int64) + chunk.first), kind),
