@@ -157,7 +157,7 @@ class Pruned:
                 for hit in hits:
                     if user_keys and not _overlap(opened.users(hit.group), user_keys):
                         continue
-                    rows = opened.read(hit.group, (*columns, *more))[hit.rows]
+                    rows = opened.read(hit.group, (*columns, *more), hit.rows)
                     parts.append(rows.filter(*_bounds(found, user_keys)).select(list(columns)))
         events = pl.concat(parts)
         self.tally.events += events.height
@@ -222,14 +222,18 @@ class Groups:
         at = self.read(group, ("archived",))["archived"].fill_null(known)
         return at.is_between(after + 1, through)
 
-    def read(self, group: int, columns: Collection[str]) -> pl.DataFrame:
-        """Columns of a row group, null where the file has not got them."""
+    def read(
+        self, group: int, columns: Collection[str], rows: pl.Series | None = None
+    ) -> pl.DataFrame:
+        """Columns of a row group, or of some of its rows; null where the file has not got them."""
         there = [c for c in dict.fromkeys(columns) if c in self._places]
         meta = self._opened.metadata.row_group(group)
         places = [place for c in there for place in self._places[c]]
         self._tally.bytes += sum(meta.column(p).total_compressed_size for p in places)
         self._tally.groups += 1
-        table = pl.from_arrow(self._opened.read_row_group(group, columns=there))
+        read = self._opened.read_row_group(group, columns=there)
+        # Taken by Arrow, which copies: rows that Polars gathers keep the whole group's texts.
+        table = pl.from_arrow(read if rows is None else read.take(rows.to_arrow()))
         if not isinstance(table, pl.DataFrame):
             raise TypeError("a table became a series")
         return table.select(

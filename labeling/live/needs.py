@@ -28,7 +28,7 @@ from labeling.model.kinds import Rule
 
 _LOG: Final = logging.getLogger("labeling")
 #: Measured (benchmarks/live.py, held.py): memory of the process for an event that rules read.
-HELD_BYTES: Final = 221
+HELD_BYTES: Final = 120
 #: An identity, held of every event until it can only come too late.
 SEEN_BYTES: Final = 24
 #: What a flow takes beside its state: the libraries, a batch, the store's pages.

@@ -187,7 +187,7 @@ class FeatureFiles:
             for (number,), of_file in found.partition_by("file", as_dict=True).items():
                 with open_groups(keys.archive, files[int(str(number))], keys.tally) as opened:
                     for (group,), mine in of_file.partition_by("group", as_dict=True).items():
-                        read = opened.read(int(str(group)), columns)[mine["at"]]
+                        read = opened.read(int(str(group)), columns, mine["at"])
                         parts.append(pl.concat([mine, read], how="horizontal"))
             found = pl.concat(parts)
         return found.sort("row").select(names)
