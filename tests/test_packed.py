@@ -86,8 +86,8 @@ def test_a_log_of_packed_chunks_gives_the_rows_it_was_given() -> None:
         number = pl.int_range(log.end, log.end + size, eager=True)
         rows = {"event_ts": number.cast(TS), "name": number.cast(pl.String), "kind": number % 7}
         log = log.add(pl.DataFrame(rows).cast(dict(schema)))
-    assert [c.packed for c in log.chunks] == [True, True, False]
-    assert [c.height for c in log.chunks] == [240_000, 210_010, 40_000]
+    assert [c.packed for c in log.chunks] == [True, True, False, False]
+    assert [c.height for c in log.chunks] == [240_000, 200_010, 10_000, 40_000]
     numbers = np.random.default_rng(0).permutation(sum(sizes))[:5_000]
     found = log.take(numbers, ["kind", "name", "event_ts"])
     assert found.schema == {"kind": pl.String(), "name": pl.String(), "event_ts": TS}

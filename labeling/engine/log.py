@@ -11,6 +11,7 @@ The newest rows lie in chunks as they came, merged so that there are few. The ot
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -84,6 +85,13 @@ class Log:
 
     def add(self, rows: pl.DataFrame) -> Log:
         """With more rows, of exactly the schema."""
+        added = self
+        for some in rows.iter_slices(_PACKED):
+            added = added._with(some)
+        return added
+
+    def _with(self, rows: pl.DataFrame) -> Log:
+        """With at most as many rows as are packed together."""
         if rows.is_empty():
             return self
         low, high = rows.select(
@@ -156,7 +164,9 @@ def _merged(chunks: Sequence[Chunk], *, pack: bool = False) -> Chunk:
     low, high = min(c.low_ms for c in chunks), max(c.high_ms for c in chunks)
     columns = _plain(rows)
     if pack:
-        columns |= {s.name: packed(s) for s in rows.get_columns()}
+        # Most of it lets other threads run.
+        with ThreadPoolExecutor() as pool:
+            columns = dict(zip(columns, pool.map(packed, rows.get_columns()), strict=True))
     return Chunk(chunks[0].first, rows.height, columns, low, high, pack)
 
 

@@ -28,6 +28,7 @@ _INLINE: Final = 12
 _WORTH: Final = 0.8
 #: Times of so many milliseconds are told by 32 bits.
 _NARROW: Final = 2**32
+_SAMPLE: Final = 1_000
 _TEXTS: Final = pl.List(pl.String())
 
 
@@ -84,7 +85,9 @@ def packed(series: pl.Series) -> Column | Times:
     plain, height = Column(series), len(series)
     if not _comparable(series.dtype) or series.is_empty():
         return plain
-    keys, width = _keys(series), bytes_of(series) / height
+    # What a row takes is told by some.
+    some = series.head(_SAMPLE)
+    keys, width = _keys(series), bytes_of(some) / len(some)
     distinct = int(keys.to_frame("k").select(pl.col("k").approx_n_unique()).item())
     # A number takes a byte or two where there are few values.
     if distinct > 1 and distinct * width + 2 * height > _WORTH * width * height:
@@ -100,7 +103,7 @@ def packed(series: pl.Series) -> Column | Times:
     if count == 1:
         return Column(values, np.broadcast_to(np.zeros(1, np.uint8), height))
     small = Column(values, codes.astype(np.min_scalar_type(count - 1)))
-    return small if small.nbytes <= _WORTH * plain.nbytes else plain
+    return small if small.nbytes <= _WORTH * width * height else plain
 
 
 def bytes_of(series: pl.Series) -> int:
