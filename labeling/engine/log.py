@@ -11,7 +11,6 @@ The newest rows lie in chunks as they came, merged so that there are few. The ot
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -164,9 +163,7 @@ def _merged(chunks: Sequence[Chunk], *, pack: bool = False) -> Chunk:
     low, high = min(c.low_ms for c in chunks), max(c.high_ms for c in chunks)
     columns = _plain(rows)
     if pack:
-        # Most of it lets other threads run.
-        with ThreadPoolExecutor() as pool:
-            columns = dict(zip(columns, pool.map(packed, rows.get_columns()), strict=True))
+        columns |= {s.name: packed(s) for s in rows.get_columns()}
     return Chunk(chunks[0].first, rows.height, columns, low, high, pack)
 
 

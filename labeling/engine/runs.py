@@ -18,14 +18,11 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 #: So many neighbours of one size class become one run.
 _FAN_IN: Final = 6
 _LARGEST: Final = 8_000_000
 _NARROW: Final = 2**32
-#: Of a key's 64 bits so many give way to the time when entries are sorted: 4 hours in ms.
-_TIME_BITS: Final = 24
 #: At least so many marks by entry of a run, to tell what it does not hold.
 _MARKS: Final = 2
 Keys = npt.NDArray[np.uint64]
@@ -185,24 +182,17 @@ def distinct(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _by_key_and_time(keys: Keys, times: Whole) -> Places:
-    """An order by key, then time.
-
-    One number is sorted, of most bits of the key and most of the time. Where that does not tell
-    two entries apart, and those only, both are sorted by in full.
-    """
-    span = max(int(times.max()) - int(times.min()), 1)
-    coarse = (times - times.min()) >> max(span.bit_length() - _TIME_BITS, 0)
-    upper = keys >> np.uint64(_TIME_BITS)
-    mixed = (upper << np.uint64(_TIME_BITS)) | coarse.view(np.uint64)
-    order: Places = pl.Series(mixed).arg_sort().to_numpy().astype(np.intp)
-    keys, times, upper = keys[order], times[order], upper[order]
-    wrong = (keys[1:] < keys[:-1]) | ((keys[1:] == keys[:-1]) & (times[1:] < times[:-1]))
+    """An order by key, then time. Few keys have entries out of time: only they are sorted twice."""
+    order = np.argsort(keys, kind="stable")
+    keys, times = keys[order], times[order]
+    same = keys[1:] == keys[:-1]
+    wrong = same & (times[1:] < times[:-1])
     if not wrong.any():
         return order
-    group = np.concatenate([[0], np.cumsum(upper[1:] != upper[:-1])])
-    apart = np.zeros(int(group[-1]) + 1, np.bool_)
-    apart[group[1:][wrong]] = True
-    places = np.flatnonzero(apart[group])
+    group = np.concatenate([[0], np.cumsum(~same)])
+    mixed = np.zeros(int(group[-1]) + 1, np.bool_)
+    mixed[group[1:][wrong]] = True
+    places = np.flatnonzero(mixed[group])
     order[places] = order[places[np.lexsort((times[places], keys[places]))]]
     return order
 

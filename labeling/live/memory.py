@@ -27,8 +27,8 @@ from labeling.live.split import of_shard
 from labeling.model.event import event_schema
 from labeling.model.kinds import Rule
 
-#: Events read back at a time: so many that an index takes them as one run for good.
-_GROUP_ROWS: Final = 2_000_000
+#: Events read back at a time.
+_GROUP_ROWS: Final = 1_000_000
 
 
 def open_shard(
