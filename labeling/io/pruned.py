@@ -1,9 +1,10 @@
 """Some users' events out of many files: only the row groups that can hold them are read.
 
 Always holds: what is found is what ``Archive.scan`` would find of the same files, users, types,
-times and commits. A row group is read for the keys of its rows first, and for the rest of its
-columns only where a row is wanted; one row group is in memory at a time, beside what was wanted.
-``Tally`` counts the bytes of the columns as they lie in the files, footers included.
+times and commits. Of a row group that can hold one of the users by its statistics the key and the
+type of all rows are read, and the other columns are decoded for the rows that are wanted. One file
+is in memory at a time, beside what was wanted. ``Tally`` counts the bytes of the columns of those
+row groups as they lie in the files, footers included.
 
 Not promised: few bytes. An hour's row group holds some thousand users: asking for one of a
 thousand users reads most groups. Files of a stream's tail are not sorted, and are read whole.
@@ -12,8 +13,8 @@ thousand users reads most groups. Files of a stream's tail are not sorted, and a
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -41,26 +42,19 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Hit:
-    """Rows of a row group that are wanted."""
-
-    file: ArchiveFile
-    group: int
-    rows: pl.Series
-
-
-@dataclass(frozen=True)
 class Matching:
-    """Where wanted events lie; ``events`` is how many at most."""
+    """Where wanted events lie: files with events of ``users``, and how many each has at most."""
 
-    hits: tuple[Hit, ...]
+    files: tuple[tuple[ArchiveFile, int], ...]
+    types: tuple[str, ...]
+    users: Users
     from_ts: datetime | None
     to_ts: datetime | None
 
     @property
     def events(self) -> int:
         """How many there are, those out of the range of time counted with them."""
-        return sum(hit.rows.len() for hit in self.hits)
+        return sum(rows for _, rows in self.files)
 
 
 @dataclass(frozen=True)
@@ -92,15 +86,10 @@ class Pruned:
         """
         found = [pl.DataFrame(schema={c: self.archive.schema[c] for c in (_KEY, "event_ts")})]
         for file in self.files:
-            if file.max_archived <= after or not file.touches(from_ts, to_ts, None):
-                continue
-            with self._open(file) as opened:
-                for group in range(opened.groups):
-                    rows = opened.read(group, (_KEY, "event_ts", "event_type"))
-                    wanted = pl.col("event_type").is_in(sorted(types))
-                    at = pl.col("event_ts").is_between(from_ts, to_ts, closed="left")
-                    now = rows.filter(wanted, at, opened.archived(group, after, self.through))
-                    found.append(now.select(_KEY, "event_ts"))
+            if file.max_archived > after and file.touches(from_ts, to_ts, None):
+                at = pl.col("event_ts").is_between(from_ts, to_ts, closed="left")
+                wanted = [pl.col("event_type").is_in(sorted(types)), at]
+                found.append(self._read(file, (_KEY, "event_ts"), wanted, after=after))
         return pl.concat(found)
 
     def matching(
@@ -115,24 +104,14 @@ class Pruned:
             users: whose.
         """
         ends = (int(users[0]), int(users[-1])) if len(users) else (1, 0)
-        hits = []
+        asked = Matching((), tuple(sorted(types)), users, from_ts, to_ts)
+        there = []
         for file in self.files:
             if len(users) and file.touches(from_ts, to_ts, ends):
-                with self._open(file) as opened:
-                    hits += list(self._hits(opened, types, users))
-        return Matching(tuple(hits), from_ts, to_ts)
-
-    def _hits(self, opened: Groups, types: Collection[str], users: Users) -> Iterator[Hit]:
-        for group in range(opened.groups):
-            if not _any_in(users, *opened.users(group)):
-                continue
-            keys = opened.read(group, (_KEY, "event_type"))
-            wanted = keys.select(
-                pl.col("event_type").is_in(sorted(types)).fill_null(value=False)
-                & opened.archived(group, 0, self.through)
-            ).to_series() & pl.Series(_among(users, keys[_KEY].to_numpy()))
-            if wanted.any():
-                yield Hit(opened.file, group, wanted.arg_true())
+                rows = self._read(file, (_KEY,), _of_users(asked), users=users).height
+                if rows:
+                    there.append((file, rows))
+        return replace(asked, files=tuple(there))
 
     def read(
         self, found: Matching, columns: Collection[str], user_keys: tuple[int, int] | None = None
@@ -144,28 +123,46 @@ class Pruned:
             columns: of the archive's schema, ``event_ts`` among them.
             user_keys: only these users, both inclusive.
         """
-        schema = self.archive.schema
-        more = (_KEY,) if user_keys is not None and _KEY not in columns else ()
-        parts = [pl.DataFrame(schema={c: schema[c] for c in columns})]
-        by_file: dict[str, list[Hit]] = {}
-        for hit in found.hits:
-            by_file.setdefault(hit.file.name, []).append(hit)
-        for hits in by_file.values():
-            if user_keys is not None and not hits[0].file.touches(None, None, user_keys):
-                continue
-            with self._open(hits[0].file) as opened:
-                for hit in hits:
-                    if user_keys and not _overlap(opened.users(hit.group), user_keys):
-                        continue
-                    rows = opened.read(hit.group, (*columns, *more), hit.rows)
-                    parts.append(rows.filter(*_bounds(found, user_keys)).select(list(columns)))
+        users = found.users
+        if user_keys is not None:
+            low, high = (np.uint64(k) for k in user_keys)
+            users = users[(users >= low) & (users <= high)]
+        asked = replace(found, users=users)
+        parts = [pl.DataFrame(schema={c: self.archive.schema[c] for c in columns})]
+        for file, _ in found.files:
+            if len(users) and file.touches(None, None, (int(users[0]), int(users[-1]))):
+                wanted = [*_of_users(asked), *_bounds(asked)]
+                parts.append(self._read(file, columns, wanted, users=users))
         events = pl.concat(parts)
         self.tally.events += events.height
         return events
 
-    def _open(self, file: ArchiveFile) -> AbstractContextManager[Groups]:
-        """A file for reading by row group."""
-        return open_groups(self.archive, file, self.tally)
+    def _read(
+        self,
+        file: ArchiveFile,
+        columns: Collection[str],
+        wanted: Sequence[pl.Expr],
+        *,
+        users: Users | None = None,
+        after: int = 0,
+    ) -> pl.DataFrame:
+        """Columns of a file's rows that are wanted; of some users, where they are given."""
+        by = dict.fromkeys(name for expr in wanted for name in expr.meta.root_names())
+        if after or file.max_archived > self.through:
+            by["archived"] = None
+            wanted = [*wanted, pl.col("archived").is_between(after + 1, self.through)]
+        read = list(dict.fromkeys((*columns, *by)))
+        with open_groups(self.archive, file, self.tally) as opened:
+            groups = opened.of_users(users)
+            for group in groups:
+                opened.count(group, read)
+            if not groups:
+                return pl.DataFrame(schema={c: self.archive.schema[c] for c in columns})
+            if len(groups) < opened.groups:
+                # Polars leaves out the row groups whose statistics tell that none of these holds.
+                spans = _joined([opened.users(g) for g in groups])
+                wanted = [pl.any_horizontal(_between(*span) for span in spans), *wanted]
+            return self.archive.scan([file], read).filter(*wanted).select(list(columns)).collect()
 
 
 @contextmanager
@@ -214,23 +211,25 @@ class Groups:
             return self.file.min_user_key, self.file.max_user_key
         return int(told.min), int(told.max)
 
-    def archived(self, group: int, after: int, through: int) -> pl.Expr | pl.Series:
-        """Whether rows of a group were archived in ``(after, through]``."""
-        known = self.file.max_archived
-        if after == 0 and known <= through:
-            return pl.lit(value=True)
-        at = self.read(group, ("archived",))["archived"].fill_null(known)
-        return at.is_between(after + 1, through)
+    def of_users(self, users: Users | None) -> list[int]:
+        """The row groups that can hold one of some users; all where they are not given."""
+        every = range(self.groups)
+        return [g for g in every if users is None or _any_in(users, *self.users(g))]
 
-    def read(
-        self, group: int, columns: Collection[str], rows: pl.Series | None = None
-    ) -> pl.DataFrame:
-        """Columns of a row group, or of some of its rows; null where the file has not got them."""
+    def count(self, group: int, columns: Collection[str]) -> list[str]:
+        """Count columns of a row group as read; those of them that the file has."""
         there = [c for c in dict.fromkeys(columns) if c in self._places]
         meta = self._opened.metadata.row_group(group)
         places = [place for c in there for place in self._places[c]]
         self._tally.bytes += sum(meta.column(p).total_compressed_size for p in places)
         self._tally.groups += 1
+        return there
+
+    def read(
+        self, group: int, columns: Collection[str], rows: pl.Series | None = None
+    ) -> pl.DataFrame:
+        """Columns of a row group, or of some of its rows; null where the file has not got them."""
+        there = self.count(group, columns)
         read = self._opened.read_row_group(group, columns=there)
         # Taken by Arrow, which copies: rows that Polars gathers keep the whole group's texts.
         table = pl.from_arrow(read if rows is None else read.take(rows.to_arrow()))
@@ -242,28 +241,37 @@ class Groups:
         )
 
 
-def _among(users: Users, keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
-    """Which keys are some user's."""
-    at = np.minimum(np.searchsorted(users, keys), len(users) - 1)
-    found: npt.NDArray[np.bool_] = users[at] == keys
-    return found
-
-
 def _any_in(users: Users, low: int, high: int) -> bool:
     """Whether one of the users lies in a range, both ends inclusive."""
     at = int(np.searchsorted(users, np.uint64(low)))
     return at < len(users) and int(users[at]) <= high
 
 
-def _overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    return one[0] <= other[1] and other[0] <= one[1]
+def _joined(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ranges in order, those that touch or overlap made one."""
+    joined: list[tuple[int, int]] = []
+    for low, high in sorted(ranges):
+        if joined and low <= joined[-1][1] + 1:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], high))
+        else:
+            joined.append((low, high))
+    return joined
 
 
-def _bounds(found: Matching, user_keys: tuple[int, int] | None) -> Iterator[pl.Expr]:
-    if found.from_ts is not None:
-        yield pl.col("event_ts") >= found.from_ts
-    if found.to_ts is not None:
-        yield pl.col("event_ts") < found.to_ts
-    if user_keys is not None:
-        low, high = (pl.lit(k, dtype=pl.UInt64) for k in user_keys)
-        yield pl.col(_KEY).is_between(low, high)
+def _between(low: int, high: int) -> pl.Expr:
+    """Whether a key lies in a range, both ends inclusive."""
+    return pl.col(_KEY).is_between(pl.lit(low, pl.UInt64), pl.lit(high, pl.UInt64))
+
+
+def _of_users(asked: Matching) -> list[pl.Expr]:
+    """Whether an event is of the types and one of the users."""
+    users = pl.lit(pl.Series(asked.users, dtype=pl.UInt64).implode())
+    return [pl.col(_KEY).is_in(users), pl.col("event_type").is_in(asked.types)]
+
+
+def _bounds(asked: Matching) -> Iterator[pl.Expr]:
+    """Whether an event lies in the range of time."""
+    if asked.from_ts is not None:
+        yield pl.col("event_ts") >= asked.from_ts
+    if asked.to_ts is not None:
+        yield pl.col("event_ts") < asked.to_ts
