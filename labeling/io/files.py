@@ -111,10 +111,13 @@ def _json(path: Path, topic: str, rows: int) -> Iterator[RecordBatch]:
         for lines in _line_chunks(stream):
             for start in range(0, len(lines), rows):
                 part = lines[start : start + rows]
-                kept = [n for n, line in enumerate(part) if line not in (b"", b"\r")]
-                if kept:
-                    offsets = [done + start + n + 1 for n in kept]
-                    yield RecordBatch([part[n] for n in kept], positions(topic, offsets))
+                first = done + start + 1
+                offsets = pl.int_range(first, first + len(part), eager=True)
+                if b"" in part or b"\r" in part:
+                    kept = [n for n, line in enumerate(part) if line not in (b"", b"\r")]
+                    part, offsets = [part[n] for n in kept], offsets.gather(kept)
+                if part:
+                    yield RecordBatch(part, positions(topic, offsets))
             done += len(lines)
 
 
