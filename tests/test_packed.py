@@ -85,7 +85,7 @@ def test_a_log_of_packed_chunks_gives_the_rows_it_was_given() -> None:
     for size in sizes:
         number = pl.int_range(log.end, log.end + size, eager=True)
         rows = {"event_ts": number.cast(TS), "name": number.cast(pl.String), "kind": number % 7}
-        log = log.add(pl.DataFrame(rows).cast(dict(schema)))
+        log = log.add(pl.DataFrame(rows).select(pl.col(c).cast(t) for c, t in schema.items()))
     assert [c.packed for c in log.chunks] == [True, True, False, False]
     assert [c.height for c in log.chunks] == [240_000, 200_010, 10_000, 40_000]
     numbers = np.random.default_rng(0).permutation(sum(sizes))[:5_000]

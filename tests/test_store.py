@@ -18,6 +18,7 @@ import pytest
 from labeling.errors import StoreError
 from labeling.io.archive import Archive
 from labeling.io.store import Counts, Store
+from labeling.io.store.database import Database
 from labeling.io.store.tables import TABLES
 from tests.store_shapes import CLICKS, at, changes, events, key, value, write_hour
 
@@ -292,6 +293,24 @@ def test_a_full_disk_is_explained_and_nothing_is_half_done(tmp_path: Path) -> No
     with Store.open(path) as store:
         assert store.query("SELECT what FROM commits").rows() == [("kept",)]
         assert store.query("FROM rejects").is_empty()
+
+
+def test_a_commit_larger_than_the_memory_is_written_all_the_same(tmp_path: Path) -> None:
+    """Rows of 300 MB in one transaction, and those written before, under a limit of 192 MB."""
+    more = pl.int_range(1_000_000).cast(pl.String) + pl.lit("x" * 280)
+    rows = pl.select(id=pl.int_range(1_000_000), text=more)
+    limit = 192 << 20
+    with Database(tmp_path / "store.duckdb", read_only=False, memory_bytes=limit) as db:
+        db.run("CREATE TABLE big (id BIGINT, text VARCHAR)")
+        for number in range(2):
+            db.run("BEGIN TRANSACTION")
+            with db.given("gone", rows.select("id").filter(pl.col("id") % 2 == number)):
+                db.run("DELETE FROM big t USING gone k WHERE t.id = k.id")
+            db.append("big", rows)
+            db.run("COMMIT")
+            assert db.value("SELECT sum(memory_usage_bytes) FROM duckdb_memory()") <= limit
+        assert db.value("SELECT count(*) FROM big") == 1_500_000
+        assert db.value("SELECT count(DISTINCT id) FROM big") == 1_000_000
 
 
 def test_every_table_and_column_is_documented() -> None:

@@ -32,6 +32,7 @@ from labeling.io.remote import RemoteStore, open_store
 from labeling.io.remote.client import Client
 from labeling.io.remote.live import read_live
 from labeling.io.store import Store
+from labeling.io.store.database import MEMORY_BYTES
 from labeling.io.swapping import sweep
 from labeling.live.ahead import Ahead
 from labeling.live.archiver import Archiver
@@ -110,7 +111,8 @@ class Running:
         deadline = time.monotonic() + _LOOKS_S
         while True:
             try:
-                return Store.open(self.config.store)
+                memory = MEMORY_BYTES + Limits().memory_bytes  # of questions, beside the flow
+                return Store.open(self.config.store, memory_bytes=memory)
             except StoreError as error:
                 late = time.monotonic() > deadline
                 if late or not error.transient or self.stop.wait(_LOOKS_S / 20):

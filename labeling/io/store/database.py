@@ -33,6 +33,9 @@ STORAGE_VERSION: Final = "v1.2.0"
 SPILL: Final = ".tmp"
 #: A larger write-ahead log than DuckDB's 16 MB: commits do not stop for a checkpoint.
 _CHECKPOINT: Final = "256MB"
+#: What a writer's DuckDB may fill with pages of the file and its own work; it would take most of
+#: the machine's memory, hour by hour of a replay. What it works on spills to disk before it fails.
+MEMORY_BYTES: Final = 1 << 30
 #: From so many rows on, an append does not keep their order.
 _MANY_ROWS: Final = 100_000
 #: DuckDB's errors about the file, the disk or the memory; a failed COMMIT is among them.
@@ -51,12 +54,13 @@ class Database:
     Args:
         path: the file.
         read_only: open without a writer's lock; the file must exist.
+        memory_bytes: what DuckDB may use; a reader's is not bounded.
 
     Raises:
         StoreError: the file is locked, missing (read-only), or not a DuckDB file.
     """
 
-    def __init__(self, path: Path, *, read_only: bool) -> None:
+    def __init__(self, path: Path, *, read_only: bool, memory_bytes: int = MEMORY_BYTES) -> None:
         self.path = path
         self.shared = False
         if read_only and not path.exists():
@@ -78,6 +82,8 @@ class Database:
             with self.explained():
                 self.run("SET TimeZone = 'UTC'")
                 self.run(f"SET checkpoint_threshold = '{_CHECKPOINT}'")
+                if not read_only:
+                    self.run(f"SET memory_limit = '{memory_bytes}B'")
                 self.run(f"SET temp_directory = {quoted(self.spill)}")
                 self.run(f"ATTACH {quoted(path)} AS store {mode}")
                 self.run("USE store")

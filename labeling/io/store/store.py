@@ -25,7 +25,7 @@ from labeling.errors import StoreError
 from labeling.io.archive import ArchiveFile
 from labeling.io.store import lookup, retention, views
 from labeling.io.store.commit import Commit
-from labeling.io.store.database import Database
+from labeling.io.store.database import MEMORY_BYTES, Database
 from labeling.io.store.listener import DEAF, Listener
 from labeling.io.store.migration import settle_version
 from labeling.io.store.snapshot import hand_over, stage
@@ -53,12 +53,15 @@ class Store:
         self.run = int(db.value("SELECT value FROM meta WHERE key = 'run'"))
 
     @classmethod
-    def open(cls, path: Path | str, *, read_only: bool = False) -> Self:
+    def open(
+        cls, path: Path | str, *, read_only: bool = False, memory_bytes: int = MEMORY_BYTES
+    ) -> Self:
         """Open a store; a writer makes the file if it is missing.
 
         Args:
             path: the DuckDB file.
             read_only: for questions only; several processes may, while none writes.
+            memory_bytes: what a writer's DuckDB may use.
 
         Raises:
             StoreError: locked by another process (the message says which), missing when
@@ -67,7 +70,7 @@ class Store:
         Example:
             ``with Store.open("store.duckdb") as store: print(store.query("FROM commits"))``
         """
-        db = Database(Path(path), read_only=read_only)
+        db = Database(Path(path), read_only=read_only, memory_bytes=memory_bytes)
         try:
             with db.explained():
                 _prepare(db, read_only=read_only)
