@@ -37,21 +37,41 @@ class Column:
     """A column of rows: ``values``, and at which of them each row is (None: at its own)."""
 
     values: pl.Series
-    codes: npt.NDArray[Any] | None = None
+    codes: pl.Series | None = None
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory held."""
-        codes = 0 if self.codes is None else len(self.codes) * self.codes.strides[0]
-        return bytes_of(self.values) + codes
+        return bytes_of(self.values) + (0 if self.codes is None else bytes_of(self.codes))
 
-    def take(self, rows: Places) -> pl.Series:
-        """The values of some rows, in their order."""
-        return self.values.gather(rows if self.codes is None else self.codes[rows])
+    def take(self, rows: pl.Series) -> pl.Series:
+        """The values of some rows (UInt32), in their order."""
+        return self.values[rows if self.codes is None else self.codes[rows]]
 
     def every(self) -> pl.Series:
         """The values of all rows."""
-        return self.values if self.codes is None else self.values.gather(self.codes)
+        return self.values if self.codes is None else self.values[self.codes]
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A column of so many rows of one value."""
+
+    value: pl.Series
+    height: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory held."""
+        return bytes_of(self.value)
+
+    def take(self, rows: pl.Series) -> pl.Series:
+        """As often as there are rows."""
+        return self.value.new_from_index(0, len(rows))
+
+    def every(self) -> pl.Series:
+        """The values of all rows."""
+        return self.value.new_from_index(0, self.height)
 
 
 @dataclass(frozen=True)
@@ -59,29 +79,35 @@ class Times:
     """A column of times, each as milliseconds after the first of them."""
 
     low_ms: int
-    after: npt.NDArray[np.uint32]
+    after: pl.Series
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory held."""
-        return int(self.after.nbytes)
+        return bytes_of(self.after)
 
-    def take(self, rows: Places) -> pl.Series:
-        """The values of some rows, in their order."""
-        return pl.Series(self.after[rows].astype(np.int64) + self.low_ms).cast(TS)
+    def take(self, rows: pl.Series) -> pl.Series:
+        """The values of some rows (UInt32), in their order."""
+        return self._times(self.after[rows])
 
     def every(self) -> pl.Series:
         """The values of all rows."""
-        return self.take(np.arange(len(self.after)))
+        return self._times(self.after)
+
+    def _times(self, after: pl.Series) -> pl.Series:
+        return (after.cast(pl.Int64) + self.low_ms).cast(TS)
 
 
-def packed(series: pl.Series) -> Column | Times:
+Packed = Column | Constant | Times
+
+
+def packed(series: pl.Series) -> Packed:
     """A column held as small as it can be."""
     if series.dtype == TS and not series.has_nulls() and len(series):
         times = series.to_physical().to_numpy()
         low = int(times.min())
         if int(times.max()) - low < _NARROW:
-            return Times(low, (times - low).astype(np.uint32))
+            return Times(low, pl.Series((times - low).astype(np.uint32)))
     plain, height = Column(series), len(series)
     if not _comparable(series.dtype) or series.is_empty():
         return plain
@@ -101,8 +127,8 @@ def packed(series: pl.Series) -> Column | Times:
         # By way of Arrow, lest a few texts keep those of the whole column in memory.
         values = pl.Series(series.name, _arrow(values)) if series.dtype == _TEXTS else values
     if count == 1:
-        return Column(values, np.broadcast_to(np.zeros(1, np.uint8), height))
-    small = Column(values, codes.astype(np.min_scalar_type(count - 1)))
+        return Constant(values, height)
+    small = Column(values, pl.Series(codes.astype(np.min_scalar_type(count - 1))))
     return small if small.nbytes <= _WORTH * width * height else plain
 
 
