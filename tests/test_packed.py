@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from polars.interchange import CompatLevel
 
 from labeling.engine.log import Log
 from labeling.engine.packed import packed
@@ -75,6 +76,16 @@ def test_long_texts_do_not_keep_the_column_they_came_from() -> None:
     column = packed(pl.Series([["x" * 100, str(n % 3)] for n in range(10_000)]))
     assert column.nbytes < 20_000
     assert column.every().to_list() == [["x" * 100, str(n % 3)] for n in range(10_000)]
+
+
+@pytest.mark.parametrize("of", [1, 50])
+def test_texts_that_all_differ_do_not_keep_those_beside_them(of: int) -> None:
+    """Of a batch's ids only those of the events that a log holds are in memory."""
+    batch = pl.Series([f"{n:036d}" for n in range(20_000)])
+    few = batch.to_frame("id").filter(pl.col("id").str.slice(-1) == "0")["id"]
+    held = packed(few.head(len(few) // of)).every()
+    buffers = held.to_arrow(compat_level=CompatLevel.newest()).buffers()
+    assert sum(b.size for b in buffers if b is not None) < 60 * len(held)
 
 
 def test_a_log_of_packed_chunks_gives_the_rows_it_was_given() -> None:

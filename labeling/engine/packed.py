@@ -108,28 +108,25 @@ def packed(series: pl.Series) -> Packed:
         low = int(times.min())
         if int(times.max()) - low < _NARROW:
             return Times(low, pl.Series((times - low).astype(np.uint32)))
-    plain, height = Column(series), len(series)
     if not _comparable(series.dtype) or series.is_empty():
-        return plain
+        return Column(series)
     # What a row takes is told by some.
-    some = series.head(_SAMPLE)
+    some, height = series.head(_SAMPLE), len(series)
     keys, width = _keys(series), bytes_of(some) / len(some)
     distinct = int(keys.to_frame("k").select(pl.col("k").approx_n_unique()).item())
     # A number takes a byte or two where there are few values.
     if distinct > 1 and distinct * width + 2 * height > _WORTH * width * height:
-        return plain
+        return Column(_alone(series))
     coded = _arrow(keys).dictionary_encode("encode")
     codes, count = coded.indices.to_numpy(), len(coded.dictionary)
     if series.dtype == pl.String():
         values = pl.Series(series.name, coded.dictionary)
     else:
-        values = series.gather(_first_of_each(codes, count))
-        # By way of Arrow, lest a few texts keep those of the whole column in memory.
-        values = pl.Series(series.name, _arrow(values)) if series.dtype == _TEXTS else values
+        values = _alone(series.gather(_first_of_each(codes, count)))
     if count == 1:
         return Constant(values, height)
     small = Column(values, pl.Series(codes.astype(np.min_scalar_type(count - 1))))
-    return small if small.nbytes <= _WORTH * width * height else plain
+    return small if small.nbytes <= _WORTH * width * height else Column(_alone(series))
 
 
 def bytes_of(series: pl.Series) -> int:
@@ -155,6 +152,13 @@ def _keys(series: pl.Series) -> pl.Series:
     if isinstance(series.dtype, pl.Enum):
         return series.to_physical()
     return series
+
+
+def _alone(series: pl.Series) -> pl.Series:
+    """The same values. Texts may share memory with all those that they were chosen from."""
+    return (
+        pl.Series(series.name, _arrow(series)) if series.dtype in (pl.String(), _TEXTS) else series
+    )
 
 
 def _arrow(series: pl.Series) -> Any:
