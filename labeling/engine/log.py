@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from labeling.engine.packed import Column, Packed, alone, packed
+from labeling.engine.packed import Column, Packed, packed
 from labeling.engine.runs import Places
 
 #: So many neighbours of one size class become one chunk.
@@ -155,8 +155,8 @@ def _young(chunks: Sequence[Chunk]) -> Sequence[Chunk]:
 
 
 def _plain(rows: pl.DataFrame) -> dict[str, Packed]:
-    """Columns as they came, without what they shared memory with."""
-    return {s.name: Column(alone(s)) for s in rows.rechunk().get_columns()}
+    """Columns as they came."""
+    return {s.name: Column(s) for s in rows.rechunk().get_columns()}
 
 
 def _merged(chunks: Sequence[Chunk], *, pack: bool = False) -> Chunk:

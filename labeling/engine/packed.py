@@ -29,9 +29,6 @@ _WORTH: Final = 0.8
 #: Times of so many milliseconds are told by 32 bits.
 _NARROW: Final = 2**32
 _SAMPLE: Final = 1_000
-#: Texts are copied where others take so many times their bytes, and where those are more than this.
-_SHARED: Final = 1.5
-_LITTLE: Final = 1_000
 _TEXTS: Final = pl.List(pl.String())
 
 
@@ -119,40 +116,17 @@ def packed(series: pl.Series) -> Packed:
     distinct = int(keys.to_frame("k").select(pl.col("k").approx_n_unique()).item())
     # A number takes a byte or two where there are few values.
     if distinct > 1 and distinct * width + 2 * height > _WORTH * width * height:
-        return Column(series)
+        return Column(_alone(series))
     coded = _arrow(keys).dictionary_encode("encode")
     codes, count = coded.indices.to_numpy(), len(coded.dictionary)
     if series.dtype == pl.String():
         values = pl.Series(series.name, coded.dictionary)
     else:
-        values = series.gather(_first_of_each(codes, count))
-        # By way of Arrow, lest a few texts keep those of the whole column in memory.
-        values = pl.Series(series.name, _arrow(values)) if series.dtype == _TEXTS else values
+        values = _alone(series.gather(_first_of_each(codes, count)))
     if count == 1:
         return Constant(values, height)
     small = Column(values, pl.Series(codes.astype(np.min_scalar_type(count - 1))))
-    return small if small.nbytes <= _WORTH * width * height else Column(series)
-
-
-def alone(series: pl.Series) -> pl.Series:
-    """The same values, without the texts of others.
-
-    Long texts of a column lie in buffers, which some rows of it share with all: one event of a
-    thousand would keep those of the thousand in memory.
-    """
-    if series.dtype != pl.String():
-        return series
-    buffers = series.to_arrow(compat_level=CompatLevel.newest()).buffers()[2:]
-    shared = sum(b.size for b in buffers if b is not None)
-    if shared <= _SHARED * max(_outside(series), _LITTLE):
-        return series
-    return pl.Series(series.name, _arrow(series))
-
-
-def _outside(series: pl.Series) -> int:
-    """Bytes of the texts that do not fit into the column itself."""
-    lengths = series.str.len_bytes()
-    return int(lengths.filter(lengths > _INLINE).sum())
+    return small if small.nbytes <= _WORTH * width * height else Column(_alone(series))
 
 
 def bytes_of(series: pl.Series) -> int:
@@ -161,7 +135,9 @@ def bytes_of(series: pl.Series) -> int:
         return 8 * len(series) + bytes_of(series.explode(empty_as_null=False))
     if series.dtype != pl.String():
         return int(series.estimated_size())
-    return _VIEW_BYTES * len(series) + _outside(series) + (len(series) + 7) // 8
+    lengths = series.str.len_bytes()
+    outside = lengths.filter(lengths > _INLINE).sum()
+    return _VIEW_BYTES * len(series) + int(outside) + (len(series) + 7) // 8
 
 
 def _comparable(dtype: pl.DataType) -> bool:
@@ -176,6 +152,13 @@ def _keys(series: pl.Series) -> pl.Series:
     if isinstance(series.dtype, pl.Enum):
         return series.to_physical()
     return series
+
+
+def _alone(series: pl.Series) -> pl.Series:
+    """The same values. Texts may share memory with all those that they were chosen from."""
+    return (
+        pl.Series(series.name, _arrow(series)) if series.dtype in (pl.String(), _TEXTS) else series
+    )
 
 
 def _arrow(series: pl.Series) -> Any:
