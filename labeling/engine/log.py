@@ -154,7 +154,7 @@ def _young(chunks: Sequence[Chunk]) -> Sequence[Chunk]:
     return chunks[first:]
 
 
-def _plain(rows: pl.DataFrame) -> dict[str, Packed]:
+def _plain(rows: pl.DataFrame) -> Mapping[str, Packed]:
     """Columns as they came."""
     return {s.name: Column(s) for s in rows.rechunk().get_columns()}
 
@@ -163,9 +163,7 @@ def _merged(chunks: Sequence[Chunk], *, pack: bool = False) -> Chunk:
     """Neighbours as one."""
     rows = pl.concat([c.rows(c.columns) for c in chunks], rechunk=True)
     low, high = min(c.low_ms for c in chunks), max(c.high_ms for c in chunks)
-    columns = _plain(rows)
-    if pack:
-        columns |= {s.name: packed(s) for s in rows.get_columns()}
+    columns = {s.name: packed(s) for s in rows.get_columns()} if pack else _plain(rows)
     return Chunk(chunks[0].first, rows.height, columns, low, high, pack)
 
 
